@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['image_extensions', 'get_image_files', 'tensor', 'to_rgb', 'load_image', 'Dataset', 'show_image', 'collate',
-           'set_seed', 'no_random', 'to_float', 'load_batch', 'DataLoader', 'default_device', 'to_device', 'Normalize',
-           'channels_first', 'DataLoaders', 'split_files']
+           'set_seed', 'get_random_states', 'set_random_states', 'no_random', 'to_float', 'load_batch', 'DataLoader',
+           'default_device', 'to_device', 'Normalize', 'channels_first', 'DataLoaders', 'split_files']
 
 # %% ../nbs/00_data.ipynb #97799237
 import os, random
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 import numpy as np, torch
@@ -22,7 +22,7 @@ from .support.datasets import URLs, untar_data
 from .support.workers import WorkerError, WorkerPool
 
 # %% ../nbs/00_data.ipynb #279d50e1
-image_extensions = {'.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm'}
+image_extensions = set('.jpg .jpeg .jpe .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm'.split())
 
 # %% ../nbs/00_data.ipynb #90dc391d
 def get_image_files(
@@ -33,12 +33,12 @@ def get_image_files(
     "The pictures under `path`, by their extension; hidden folders are passed over"
     path = Path(path)
     if not path.is_dir(): raise FileNotFoundError(f'there is no folder {path}')
+    if folders: return L(sorted(sum((list(get_image_files(path/o, recurse)) for o in L(folders)), [])))
     found = []
     for here,dirs,names in os.walk(path, followlinks=True):
-        dirs[:] = [o for o in dirs if recurse and not o.startswith('.') and (not folders or Path(here)!=path or o in folders)]
-        if folders and Path(here)==path: continue
-        found += [Path(here)/o for o in names if not o.startswith('.') and Path(o).suffix.lower() in image_extensions]
-    return L(sorted(found))
+        dirs[:] = [o for o in dirs if recurse and not o.startswith('.')]
+        found += [Path(here)/o for o in names if not o.startswith('.')]
+    return L(sorted(o for o in found if o.suffix.lower() in image_extensions))
 
 # %% ../nbs/00_data.ipynb #36c0b0aa
 def tensor(
@@ -57,7 +57,7 @@ def to_rgb(
     im:Image.Image, # Any mode
 ) -> Image.Image: # Mode RGB
     "`im` as a viewer would show it: 16 bits scaled, transparency on white"
-    if im.mode.startswith('I'): im = Image.fromarray((np.asarray(im).astype(np.uint32)>>8).clip(0, 255).astype(np.uint8))
+    if im.mode.startswith('I'): im = Image.fromarray((np.asarray(im)/256).clip(0, 255).astype(np.uint8))
     if not im.has_transparency_data: return im.convert('RGB')
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
@@ -119,7 +119,8 @@ def collate(
     except RuntimeError as e:
         shapes = {i: [tuple(tensor(o).shape) for o in item] for i,item in zip(idxs, items)}
         odd = next(i for i in shapes if shapes[i]!=shapes[idxs[0]])
-        raise ValueError(f'items of one batch must have one shape: item {idxs[0]} has {shapes[idxs[0]]}, item {odd} has {shapes[odd]}') from e
+        raise ValueError('items of one batch must have one shape: '
+                         f'item {idxs[0]} has {shapes[idxs[0]]}, item {odd} has {shapes[odd]}') from e
 
 # %% ../nbs/00_data.ipynb #6a72392a
 def set_seed(
@@ -130,18 +131,29 @@ def set_seed(
     random.seed(s); np.random.seed(s % 2**32); torch.manual_seed(s)
     if reproducible: torch.backends.cudnn.deterministic,torch.backends.cudnn.benchmark = True,False
 
-# %% ../nbs/00_data.ipynb #d9038f9f
+# %% ../nbs/00_data.ipynb #7e20fcfd
+def get_random_states() -> tuple: # For `set_random_states`
+    "The states of Python's, NumPy's and PyTorch's random numbers, on the GPUs too"
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+# %% ../nbs/00_data.ipynb #4f672ed9
+def set_random_states(
+    states:tuple, # From `get_random_states`
+):
+    "Go on with the random numbers from where they were"
+    random.setstate(states[0]); np.random.set_state(states[1]); torch.set_rng_state(states[2])
+    if states[3]: torch.cuda.set_rng_state_all(states[3])
+
+# %% ../nbs/00_data.ipynb #ece36f19
 @contextmanager
 def no_random(
     seed:int=42, # For the block
 ):
     "Seed the three generators for a block, and put them back afterwards as if it had never been"
-    states,cuda = (random.getstate(), np.random.get_state(), torch.get_rng_state()),torch.cuda.is_initialized()
-    cuda_states = torch.cuda.get_rng_state_all() if cuda else []
+    states = get_random_states()
     try: set_seed(seed); yield
-    finally:
-        random.setstate(states[0]); np.random.set_state(states[1]); torch.set_rng_state(states[2])
-        if cuda: torch.cuda.set_rng_state_all(cuda_states)
+    finally: set_random_states(states)
 
 # %% ../nbs/00_data.ipynb #cbc1e632
 def to_float(
@@ -185,8 +197,8 @@ def batches(self:DataLoader,
     seed:int, # Of this epoch
 ) -> list: # A list of item numbers for each batch
     "Which items form which batch"
-    n = len(self.ds)
-    idxs = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist() if self.shuffle else list(range(n))
+    n,rng = len(self.ds),torch.Generator().manual_seed(seed)
+    idxs = torch.randperm(n, generator=rng).tolist() if self.shuffle else list(range(n))
     return [idxs[i*self.bs:(i+1)*self.bs] for i in range(len(self))]
 
 # %% ../nbs/00_data.ipynb #26fc2301
@@ -194,19 +206,20 @@ def batches(self:DataLoader,
 def _load(self:DataLoader, tasks):
     "An iterator over the batches of `tasks`, made here or by the pool"
     if not self.n_workers: return (load_batch(*task, ds=self.ds) for task in tasks)
-    state = self.ds, dict(getattr(self.ds, '__dict__', {})), self.n_workers
-    same = self.pool and self.state[0] is self.ds and self.state[2]==self.n_workers and \
-        self.state[1].keys()==state[1].keys() and all(self.state[1][k] is o for k,o in state[1].items())
-    if not same:
+    attrs = getattr(self.ds, '__dict__', {})
+    state = [self.ds, self.n_workers, *attrs, *attrs.values()]
+    if not self.pool or len(state)!=len(self.state) or any(a is not b for a,b in zip(state, self.state)):
         self.close()
-        self.state,self.pool = state,WorkerPool(partial(load_batch, ds=self.ds), self.n_workers, self.start_method, self.ahead, self.timeout)
+        job,self.state = partial(load_batch, ds=self.ds),state
+        self.pool = WorkerPool(job, self.n_workers, self.start_method, self.ahead, self.timeout)
     return self.pool.imap(tasks)
 
 # %% ../nbs/00_data.ipynb #cfbadff2
 @patch
 def __iter__(self:DataLoader):
     seed = int(torch.randint(2**31, (1,)))
-    for xb,*rest in self._load([((seed+i) % 2**31, idxs) for i,idxs in enumerate(self.batches(seed))]): yield to_float(xb), *rest
+    tasks = [((seed+i) % 2**31, idxs) for i,idxs in enumerate(self.batches(seed))]
+    for xb,*rest in self._load(tasks): yield to_float(xb), *rest
 
 # %% ../nbs/00_data.ipynb #cc10448f
 @patch
@@ -249,7 +262,7 @@ class Normalize:
         x:Tensor, # Pictures, shape (bs,h,w,c), uint8 or float in [0,1]
     ) -> Tensor: # The same shape, float
         c = len(self.stats[0])
-        if x.shape[-1]!=c: raise ValueError(f'Normalize expects {c} channels in the last axis (NHWC), got {tuple(x.shape)}')
+        if x.shape[-1]!=c: raise ValueError(f'Normalize expects shape (…,{c}), channels last, got {tuple(x.shape)}')
         if x.device!=self.stats[0].device: self.stats = to_device(self.stats, x.device)
         return (to_float(x)-self.stats[0])/self.stats[1]
 
@@ -267,7 +280,7 @@ class DataLoaders:
         *dls, # Training and validation loader
         vocab=None, # Names of the classes, by number
     ):
-        if len(dls)!=2: raise ValueError(f'DataLoaders takes a training and a validation loader, got {len(dls)}')
+        if len(dls)!=2: raise ValueError(f'expected a training and a validation loader, got {len(dls)} loaders')
         self.train,self.valid = dls
         self.vocab = vocab
 
@@ -291,10 +304,11 @@ def split_files(
     top = files.map(lambda o: o.relative_to(path).parts[0])
     valid_name = first(o for o in ('valid', 'val', 'test') if o in top)
     if 'train' in top and valid_name: return files[top.map('train'.__eq__)], files[top.map(valid_name.__eq__)]
-    mask = torch.rand(len(files), generator=torch.Generator().manual_seed(seed)) < valid_pct
-    return files[(~mask).tolist()], files[mask.tolist()]
+    idxs = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
+    cut = round(valid_pct*len(files))
+    return files[sorted(idxs[cut:])], files[sorted(idxs[:cut])]
 
-# %% ../nbs/00_data.ipynb #00a5ce84
+# %% ../nbs/00_data.ipynb #d3619de8
 @patch(cls_method=True)
 def from_folder(cls:DataLoaders,
     path:Path, # A folder of pictures, a folder for each class, below `train` and `valid` or not
@@ -308,8 +322,9 @@ def from_folder(cls:DataLoaders,
     "Loaders for a folder of pictures"
     train,valid = split_files(path, valid_pct, seed)
     vocab = L(sorted({o.parent.name for o in train+valid}))
-    if not train or not valid: raise ValueError(f'{path} has {len(train)} pictures to train on and {len(valid)} to validate on: both need some')
-    if len(vocab)<2: raise ValueError(f'{path} has pictures of one class only, {vocab[0]!r}: there is nothing to tell apart')
+    if not train or not valid:
+        raise ValueError(f'{path} needs pictures to train on and to validate on, it has {len(train)} and {len(valid)}')
+    if len(vocab)<2: raise ValueError(f'{path} has one class only, {vocab[0]!r}: nothing to tell apart')
     n_workers = min(16, num_cpus()) if n_workers is None else n_workers
     train_ds,valid_ds = (Dataset(o, vocab.val2idx(), size) for o in (train, valid))
     return cls(DataLoader(train_ds, bs, shuffle=True, n_workers=n_workers, **kwargs),

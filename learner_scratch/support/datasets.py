@@ -37,7 +37,7 @@ def fastai_home() -> Path: # Holds `archive/` and `data/`
 @contextmanager
 def whole_or_nothing(
     dest:Path, # The folder to be
-    replace:bool=False, # Replace a `dest` that is there by then? If not, that one stays: another process was first
+    replace:bool=False, # Replace a `dest` that is there by then? If not, it stays: another process was first
 ):
     "Yield an empty folder, which becomes `dest` if the block ends well and vanishes if it doesn't"
     dest = Path(dest)
@@ -60,8 +60,8 @@ def unpack(
         try:
             with tarfile.open(archive) as t: t.extractall(work, filter='data')
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as e:
-            raise ValueError(f'{archive} cannot be unpacked ({type(e).__name__}: {e}). Nothing of it was kept. Delete it, or use '
-                             'untar_data(url, force_download=True)') from e
+            raise ValueError(f'{archive} cannot be unpacked ({type(e).__name__}: {e}). Nothing of it was kept. '
+                             'Delete it, or use untar_data(url, force_download=True)') from e
         inner = list(work.iterdir())
         if len(inner)==1 and inner[0].is_dir():
             top = inner[0].rename(work.with_name('top'))
@@ -85,14 +85,15 @@ def download(
                 out.write(data)
                 bar.move(comment=f'{out.tell()/2**20:.0f} MiB of {dest.name}')
             bar.close()
-        if size and part.stat().st_size!=size: raise OSError(f'the connection ended after {part.stat().st_size} of {size} bytes')
+        got = part.stat().st_size
+        if size and got!=size: raise OSError(f'the connection ended after {got} of {size} bytes')
         part.replace(dest)
     except (URLError, OSError) as e: raise OSError(f'cannot download {url} to {dest}: {e}') from e
     finally: part.unlink(missing_ok=True)
 
 # %% ../../nbs/support/datasets.ipynb #b05a11bf
-_fonts = ['DejaVuSans', 'DejaVuSans-Bold', 'DejaVuSans-Oblique', 'DejaVuSerif', 'DejaVuSerif-Bold', 'DejaVuSerif-Italic', 'DejaVuSansMono',
-          'DejaVuSansMono-Bold', 'STIXGeneral', 'STIXGeneralBol', 'STIXGeneralItalic', 'cmr10', 'cmb10', 'cmss10', 'cmtt10', 'cmti10']
+_fonts = '''DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic
+DejaVuSansMono DejaVuSansMono-Bold STIXGeneral STIXGeneralBol STIXGeneralItalic cmr10 cmb10 cmss10 cmtt10 cmti10'''.split()
 def _font(rng, smallest, largest):
     "One of matplotlib's fonts, between two sizes, in pixels"
     path = Path(matplotlib.get_data_path())/'fonts'/'ttf'/f'{rng.choice(_fonts)}.ttf'

@@ -7,6 +7,7 @@ __all__ = ['can_animate', 'Bar']
 
 # %% ../../nbs/support/progress.ipynb #a7f2192b
 import os, sys
+from fastcore.basics import patch
 from fastprogress.fastprogress import NBProgressBar, progress_bar
 
 # %% ../../nbs/support/progress.ipynb #22cf453e
@@ -28,25 +29,31 @@ class Bar:
         self.bar = cls(range(total), leave=False) if total and draw else None
         self.move(0)
 
-    def move(self,
-        n:int=1, # Steps since the last call
-        comment:str='', # Shown behind the bar
-    ):
-        "Advance by `n` steps"
-        self.done = min(self.done+n, self.total)
-        if self.bar is None: return
-        self.bar.comment = comment
-        self.bar.update(self.done)
+# %% ../../nbs/support/progress.ipynb #a0603b89
+@patch
+def move(self:Bar,
+    n:int=1, # Steps since the last call
+    comment:str='', # Shown behind the bar
+):
+    "Advance by `n` steps"
+    self.done = min(self.done+n, self.total)
+    if self.bar is None: return
+    self.bar.comment = comment
+    self.bar.update(self.done)
 
-    def write(self,
-        line:str, # One line of text
-    ):
-        "Print `line` above the bar"
-        width = getattr(self.bar, 'max_len', 0)
-        if width: print('\r' + ' '*width, end='\r')
-        print(line, flush=True)
+# %% ../../nbs/support/progress.ipynb #eda3504e
+@patch
+def write(self:Bar,
+    line:str, # One line of text
+):
+    "Print `line` above the bar"
+    width = getattr(self.bar, 'max_len', 0)
+    if width: print('\r' + ' '*width, end='\r')
+    print(line, flush=True)
 
-    def close(self):
-        "Wipe the bar, finished or not"
-        if self.bar is not None and self.bar.last_v is not None: self.bar.on_iter_end()
-        self.bar = None
+# %% ../../nbs/support/progress.ipynb #d22647b7
+@patch
+def close(self:Bar):
+    "Wipe the bar, finished or not"
+    if self.bar is not None and self.bar.last_v is not None: self.bar.on_iter_end()
+    self.bar = None

@@ -20,8 +20,8 @@ from fastcore.basics import patch, store_attr
 class _TensorPickler(pickle.Pickler):
     "A pickler that sends a plain tensor by value, as a NumPy array"
     def reducer_override(self, o):
-        plain = type(o) is torch.Tensor and o.device.type=='cpu' and not o.requires_grad and o.dtype!=torch.bfloat16
-        return (torch.from_numpy, (o.numpy(),)) if plain else NotImplemented
+        plain = type(o) is torch.Tensor and o.device.type=='cpu' and not o.requires_grad
+        return (torch.from_numpy, (o.numpy(),)) if plain and o.dtype!=torch.bfloat16 else NotImplemented
 
 # %% ../../nbs/support/workers.ipynb #2628c9b0
 def _dumps(o):
@@ -97,7 +97,7 @@ class _Worker:
         try:
             self.process = ctx.Process(target=_work, args=(theirs, job), daemon=True)
             with warnings.catch_warnings():
-                warnings.filterwarnings('ignore', '.*multi-threaded', DeprecationWarning)    # that trap is what this page is about
+                warnings.filterwarnings('ignore', '.*multi-threaded', DeprecationWarning)    # of the trap above
                 self.process.start()
         except BaseException: self.conn.close(); raise
         finally: theirs.close()
@@ -125,7 +125,7 @@ class WorkerPool:
         if n_workers<1: raise ValueError(f'a pool needs at least 1 worker, got n_workers={n_workers}')
         start_method = start_method or default_start_method()
         if start_method not in mp.get_all_start_methods():
-            raise ValueError(f'this system cannot start workers by {start_method!r}, only by {mp.get_all_start_methods()}')
+            raise ValueError(f'cannot start workers by {start_method!r}, only by {mp.get_all_start_methods()}')
         store_attr()
         self.workers,self.results,self.wanted,self.last_ticket,self.owner = [],{},set(),0,os.getpid()
         self._end = weakref.finalize(self, _stop, self.workers, self.owner)
@@ -143,13 +143,13 @@ class WorkerPool:
 def start(self:WorkerPool):
     "Start the workers, if they aren't running"
     if self.workers: return
-    if os.getpid()!=self.owner: raise WorkerError('this pool belongs to another process: make a new one after a fork')
+    if os.getpid()!=self.owner: raise WorkerError('this pool belongs to another process: make one here')
     job = self.func
     if self.start_method!='fork':
         try: job = cloudpickle.dumps(job)
         except Exception as e:
-            raise WorkerError(f'this cannot be sent to a worker started by {self.start_method!r}: {e}. Hold no open file, lock or '
-                              'generator in it, or do without workers') from e
+            raise WorkerError(f'this cannot be sent to a worker started by {self.start_method!r}: {e}. '
+                              'Hold no open file, lock or generator in it, or do without workers') from e
     ctx = mp.get_context(self.start_method)
     self.workers += [_Worker(ctx, job) for _ in range(self.n_workers)]
 
@@ -188,7 +188,7 @@ def _wait(self:WorkerPool):
     if not ready:
         owed = str([list(w.tickets.values()) for w in self.workers])[:200]
         self.close()
-        raise WorkerError(f'no worker has answered for {self.timeout:g} s; they still owed the answers to {owed}. '
+        raise WorkerError(f'no worker has answered for {self.timeout:g} s; the answers to {owed} are still owed. '
                           'If the work is really that slow, raise `timeout`')
     for conn in [o for o in ready if o in conns]:
         try: ticket,ok,value = pickle.loads(conn.recv_bytes())

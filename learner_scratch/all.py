@@ -1,0 +1,26 @@
+"Everything at once: `from learner_scratch.all import *` is how a reader's own notebook begins. Written by hand."
+import math, os, random, time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from glob import glob
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch, torch.nn.functional as F
+from fastcore.basics import GetAttr, Self, defaults, first, noop, num_cpus, patch, store_attr
+from fastcore.foundation import L
+from fastcore.parallel import parallel
+from fastprogress.fastprogress import progress_bar
+from PIL import Image
+from torch import Tensor, nn
+
+from learner_scratch.support.progress import *
+from learner_scratch.support.workers import *
+from learner_scratch.support.datasets import *
+from learner_scratch.data import *
+from learner_scratch.module import *
+from learner_scratch.loss import *
+from learner_scratch.learner import *
+from learner_scratch.callbacks import *
+from learner_scratch.schedulers import *
