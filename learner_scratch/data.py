@@ -85,7 +85,7 @@ class Dataset:
     def __len__(self): return len(self.fns)
 
     def __getitem__(self, i):
-        fn = self.fns[i]
+        fn = Path(self.fns[i])
         label = fn.parent.name
         if label not in self.v2i: raise KeyError(f'the label {label!r} of {fn} is not one of {list(self.v2i)}')
         return tensor(load_image(fn, self.size)), tensor(self.v2i[label])

@@ -50,11 +50,6 @@ class CancelEpochException(Exception):
 class CancelBatchException(Exception):
     "Skip the rest of this batch"
 
-# %% ../nbs/03_learner.ipynb #87cd143f
-_cancel = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
-_closing = [f'{when}_{phase}' for phase in _cancel for when in ('after_cancel', 'after')]
-def _widest(cancels): return min(cancels, key=lambda e: list(_cancel.values()).index(type(e)))
-
 # %% ../nbs/03_learner.ipynb #ce7bd22e
 def _check_callback(cb):
     "Complain about a class instead of an object, and about a misspelt event"
@@ -122,13 +117,18 @@ def added_cbs(self:Learner,
         for cb in added: self.remove_cb(cb)
 
 # %% ../nbs/03_learner.ipynb #2b3ee621
+_cancel = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
+_closing = [f'{when}_{phase}' for phase in _cancel for when in ('after_cancel', 'after')]
+def _widest(cancels): return min(cancels, key=lambda e: list(_cancel.values()).index(type(e)))
+
+# %% ../nbs/03_learner.ipynb #7fbadcd1
 @patch
 def __call__(self:Learner,
     name:str, # One of `events`
 ):
     "Call the method `name` of each callback that has it"
     if name not in events: raise ValueError(f'{name!r} is not an event; the events are {", ".join(events)}')
-    cancels = []
+    cancels,errors = [],[]
     for cb in self.cbs:
         try: getattr(cb, name, noop)()
         except tuple(_cancel.values()) as e:
@@ -136,7 +136,9 @@ def __call__(self:Learner,
             if not isinstance(e, _cancel[name.split('_')[-1]]): cancels.append(e)     # else it's over already
         except Exception as e:
             e.add_note(f'This happened in {type(cb).__name__}.{name}, called by Learner.')
-            raise
+            if name not in _closing: raise
+            errors.append(e)
+    if errors: raise errors[0]
     if cancels: raise _widest(cancels)
 
 # %% ../nbs/03_learner.ipynb #6d53f1e3
@@ -199,6 +201,7 @@ def fit(self:Learner,
     with self.added_cbs(cbs):
         for cb in self.cbs: cb.learner = self     # another learner may have had it since
         self.opt = self.opt_func(self.model.parameters(), self.lr)
+        self.opt.zero_grad()     # a cancelled fit may have left some
         self.n_epochs,self.epoch,self.num = n_epochs,0,0
         try: work()
         except (CancelEpochException, CancelBatchException) as e:

@@ -39,10 +39,9 @@ class Module:
     def __setattr__(self, k, v):
         note = '_params' if isinstance(v, Parameter) else '_children' if isinstance(v, Module) else None
         if note is None: self._check_foreign(k, v)
-        elif note not in self.__dict__: raise AttributeError(f'call super().__init__() before you assign {k!r}')
-        for o in ('_params', '_children'):
-            if o==note: self.__dict__[o][k] = v
-            else: self.__dict__.get(o, {}).pop(k, None)
+        elif note not in vars(self): raise AttributeError(f'call super().__init__() before you assign {k!r}')
+        for o in ('_params', '_children'): vars(self).get(o, {}).pop(k, None)     # what `k` was until now
+        if note: vars(self)[note][k] = v
         super().__setattr__(k, v)
 
     def __delattr__(self, k):
@@ -222,15 +221,15 @@ class ConvLayer(Module):
     ):
         super().__init__()
         store_attr('ni,nf,stride,act')
-        self.w = Parameter(torch.zeros(nf, ni, 3, 3))
+        first_value = init.kaiming_normal_ if act else init.xavier_normal_
+        self.w = Parameter(first_value(torch.empty(nf, ni, 3, 3)))
         self.b = Parameter(torch.zeros(nf)) if bias else None
-        (init.kaiming_normal_ if act else init.xavier_normal_)(self.w)
 
     def forward(self,
         x:Tensor, # Shape (bs,ni,h,w)
     ) -> Tensor: # Shape (bs,nf,h/stride,w/stride), rounded up
-        x = F.conv2d(x, self.w, self.b, stride=self.stride, padding=1)
-        return F.relu(x) if self.act else x
+        res = F.conv2d(x, self.w, self.b, self.stride, padding=1)
+        return res.relu() if self.act else res
 
 # %% ../nbs/01_module.ipynb #b73d1878
 class Linear(Module):
@@ -241,14 +240,13 @@ class Linear(Module):
     ):
         super().__init__()
         store_attr('ni,nf')
-        self.w = Parameter(torch.zeros(nf, ni))
+        self.w = Parameter(init.xavier_normal_(torch.empty(nf, ni)))
         self.b = Parameter(torch.zeros(nf))
-        init.xavier_normal_(self.w)
 
     def forward(self,
         x:Tensor, # Shape (…,ni)
     ) -> Tensor: # Shape (…,nf)
-        return x@self.w.t() + self.b
+        return x @ self.w.T + self.b
 
 # %% ../nbs/01_module.ipynb #104671e2
 class AdaptivePool(Module):
@@ -256,7 +254,7 @@ class AdaptivePool(Module):
     def forward(self,
         x:Tensor, # Shape (bs,nf,h,w)
     ) -> Tensor: # Shape (bs,nf)
-        return x.mean((2, 3))
+        return x.flatten(2).mean(-1)     # (bs,nf,h*w) to (bs,nf)
 
 # %% ../nbs/01_module.ipynb #3fed93a0
 class Sequential(Module):
@@ -269,7 +267,7 @@ class Sequential(Module):
         self.register_modules(*layers)
 
     def forward(self, x):
-        for l in self.layers: x = l(x)
+        for layer in self.layers: x = layer(x)
         return x
 
     def __len__(self): return len(self.layers)

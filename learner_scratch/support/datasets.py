@@ -6,7 +6,7 @@
 __all__ = ['URLs', 'fastai_home', 'whole_or_nothing', 'unpack', 'download', 'draw_digit', 'draw_digitette', 'untar_data']
 
 # %% ../../nbs/support/datasets.ipynb #9418148c
-import gzip, math, os, random, shutil, tarfile, zlib
+import gzip, lzma, math, os, random, shutil, tarfile, zlib
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +59,7 @@ def unpack(
     with whole_or_nothing(dest, replace) as work:
         try:
             with tarfile.open(archive) as t: t.extractall(work, filter='data')
-        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as e:
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as e:
             raise ValueError(f'{archive} cannot be unpacked ({type(e).__name__}: {e}). Nothing of it was kept. '
                              'Delete it, or use untar_data(url, force_download=True)') from e
         inner = list(work.iterdir())

@@ -6,7 +6,7 @@
 __all__ = ['WorkerError', 'default_start_method', 'WorkerPool']
 
 # %% ../../nbs/support/workers.ipynb #6e38cf37
-import os, sys, pickle, signal, warnings, weakref, traceback
+import io, os, sys, pickle, signal, warnings, weakref, traceback
 import multiprocessing as mp
 from collections import deque
 from itertools import islice
@@ -25,7 +25,7 @@ class _TensorPickler(pickle.Pickler):
 
 # %% ../../nbs/support/workers.ipynb #2628c9b0
 def _dumps(o):
-    buffer = pickle.io.BytesIO()
+    buffer = io.BytesIO()
     _TensorPickler(buffer, protocol=5).dump(o)
     return buffer.getvalue()
 
@@ -40,20 +40,27 @@ class _RemoteTraceback(Exception):
 # %% ../../nbs/support/workers.ipynb #cec295ce
 def _portable(e):
     "`e` if it survives a pickle, else a `WorkerError` with its words"
-    try: return pickle.loads(pickle.dumps(e)) and e
+    try: pickle.loads(pickle.dumps(e))
     except Exception: return WorkerError(f'{type(e).__name__}: {e}')
+    return e
 
 # %% ../../nbs/support/workers.ipynb #09d425c3
+def _leave():
+    "End this process at once, though not before what it has printed is out"
+    try: sys.__stdout__.flush()
+    finally: os._exit(0)
+
+# %% ../../nbs/support/workers.ipynb #00feb17c
 def _receive(conn, tasks):
     try:
         while True: tasks.put(pickle.loads(conn.recv_bytes()))
-    except (EOFError, OSError): os._exit(0)
+    except (EOFError, OSError): _leave()
 
-# %% ../../nbs/support/workers.ipynb #00feb17c
+# %% ../../nbs/support/workers.ipynb #c376850e
 def _send(conn, results):
     try:
         while True: conn.send_bytes(results.get())
-    except OSError: os._exit(0)
+    except OSError: _leave()
 
 # %% ../../nbs/support/workers.ipynb #edcd577c
 def _run(job, ticket, args):
@@ -156,9 +163,9 @@ def start(self:WorkerPool):
 # %% ../../nbs/support/workers.ipynb #95db1532
 @patch
 def _submit(self:WorkerPool, args):
-    if not self.workers: raise WorkerError('the pool was closed while it was being read')
     ticket = self.last_ticket = self.last_ticket+1
-    worker = min(self.workers, key=lambda w: len(w.tickets))
+    worker = min(self.workers, key=lambda w: len(w.tickets), default=None)
+    if worker is None: raise WorkerError('the pool was closed while it was being read')
     worker.tickets[ticket] = args
     self.wanted.add(ticket)
     try: worker.conn.send_bytes(pickle.dumps((ticket, args)))
@@ -180,9 +187,9 @@ def _bury(self:WorkerPool, worker):
 
 # %% ../../nbs/support/workers.ipynb #950a0544
 @patch
-def _wait(self:WorkerPool):
-    "Take in what has arrived: results, or the news of a death"
-    if not self.workers: raise WorkerError('the pool was closed while it was being read')
+def _wait(self:WorkerPool, ticket):
+    "Take in what has arrived while we wait for `ticket`: results, or the news of a death"
+    if not any(ticket in w.tickets for w in self.workers): raise WorkerError('the pool was closed while it was being read')
     conns,deaths = {w.conn:w for w in self.workers},{w.process.sentinel:w for w in self.workers}
     ready = wait([*conns, *deaths], self.timeout)
     if not ready:
@@ -209,7 +216,7 @@ def imap(self:WorkerPool,
         for task in islice(tasks, self.n_workers*self.ahead): under_way.append(self._submit(task))
         while under_way:
             ticket = under_way[0]
-            while ticket not in self.results: self._wait()
+            while ticket not in self.results: self._wait(ticket)
             ok,value = self.results.pop(ticket)
             self.wanted.discard(under_way.popleft())
             if not ok: raise value[0] from _RemoteTraceback(value[1])
