@@ -59,6 +59,8 @@ class TrackResults(Callback):
         if self.model.training: self.row,self.start = dict(epoch=self.epoch),time.perf_counter()
         self.ns,self.sums = [],[]
 
+    def after_cancel_epoch(self): self.ns,self.sums = None,None     # what was cancelled is not reported
+
     def after_loss(self):
         yb = self.batch[-1]
         with torch.no_grad(): values = [self.loss.detach(), *(f(self.preds, yb) for f in self.metrics)]
@@ -74,6 +76,7 @@ def _name(metric):
 # %% ../nbs/04_callbacks.ipynb #06aef627
 @patch
 def after_epoch(self:TrackResults):
+    if self.ns is None: return
     n,phase = sum(self.ns),'train' if self.model.training else 'valid'
     means = (torch.stack(self.sums).sum(0)/n).tolist() if n else [math.nan]*(1+len(self.metrics))
     if n and not math.isfinite(means[0]): self._complain()

@@ -7,6 +7,7 @@ __all__ = ['known', 'recipes', 'schedules', 'plot_history', 'plot_predictions', 
 
 # %% ../nbs/cli.ipynb #2b193751
 import csv, json
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 import torch
@@ -25,34 +26,39 @@ from .support.datasets import URLs, untar_data
 def _refuse(why): raise SystemExit(f'scratch_train: {why}')
 
 # %% ../nbs/cli.ipynb #06e28647
-def _check(epochs, lr, bs, size, workers, schedule):
-    for name,v,least in (('epochs', epochs, 1), ('bs', bs, 1), ('size', size, 16), ('workers', workers, 0)):
-        if v is not None and v<least: _refuse(f'--{name} must be at least {least}, got {v}')
+def _check(epochs, lr, bs, size, workers, seed, schedule):
+    for name,v,least in (('epochs', epochs, 1), ('bs', bs, 1), ('size', size, 16), ('workers', workers, 0), ('seed', seed, 0)):
+        if v is not None and not least<=v<2**32: _refuse(f'--{name} must be a number from {least}, got {v}')
     if lr is not None and not 0<lr<float('inf'): _refuse(f'--lr must be a number above 0, got {lr}')
     if schedule not in schedules: _refuse(f"--schedule must be one of {', '.join(schedules)}, got {schedule!r}")
 
 # %% ../nbs/cli.ipynb #28698066
 def _device(name):
-    "The device called `name`, if this machine has it"
-    try: return torch.zeros(1, device=name or default_device()).device
+    "The device called `name`, if this machine can compute on it"
+    try: return torch.zeros(1, device=name or default_device()).add(1).cpu() and torch.device(name or default_device())
     except Exception as e: _refuse(f'--device {name} does not work here: {str(e).splitlines()[0]}')
 
-# %% ../nbs/cli.ipynb #bd7679a0
-def _folder(out, name):
-    "A new folder to write to: `out`, or the next free `runs/name-001`"
-    free = (o for i in count(1) if not (o:=Path('runs')/f'{name}-{i:03d}').exists())
-    out = Path(out) if out else next(free)
+# %% ../nbs/cli.ipynb #d19acfac
+def _folder(out, data, stack):
+    "A new folder for results: `out`, or the next free `runs/NAME`; `stack` removes it if it stays empty"
+    free = (o for i in count(1) if not (o:=Path('runs')/f'{Path(data).resolve().name}-{i:03d}').exists())
+    out = Path(out).expanduser() if out else next(free)
+    if data not in known and out.resolve().is_relative_to(Path(data).expanduser().resolve()):
+        _refuse(f'the results would go to {out}, into the data itself: name another folder with --out')
     if out.is_file(): _refuse(f'--out {out} is a file; it takes a folder')
     if out.is_dir() and any(out.iterdir()): _refuse(f'--out {out} is not empty; nothing of it was touched')
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        for o in reversed((out, *out.parents)):
+            if o.exists(): continue
+            o.mkdir()
+            stack.callback(lambda o=o: None if any(o.iterdir()) else o.rmdir())
         (out/'.probe').touch(); (out/'.probe').unlink()
     except OSError as e: _refuse(f'cannot write to {out}: {e.strerror}')
     return out
 
-# %% ../nbs/cli.ipynb #d19acfac
+# %% ../nbs/cli.ipynb #a756e169
 def _loaders(data, **kwargs):
-    path = untar_data(known[data]) if data in known else Path(data)
+    path = untar_data(known[data]) if data in known else Path(data).expanduser()
     if not path.is_dir(): _refuse(f"--data {data} is neither a folder nor one of {', '.join(known)}")
     return DataLoaders.from_folder(path, **kwargs)
 
@@ -103,8 +109,8 @@ def plot_predictions(
     for ax in axs: ax.axis('off')
     for x,y,p,ax in zip(xb, yb, preds, fig.axes):
         show_image(x, ax=ax)
-        title,color = (vocab[p], 'black') if p==y else (f'{vocab[p]}, not {vocab[y]}', 'red')
-        ax.set_title(title, color=color, fontsize=9)
+        title,color = (vocab[p], 'black') if p==y else (f'{vocab[p]},\nnot {vocab[y]}', 'red')
+        ax.set_title(title, color=color, fontsize=min(9, 110/max(map(len, title.split('\n')))))
     return fig
 
 # %% ../nbs/cli.ipynb #0dcf5f64
@@ -122,17 +128,17 @@ def scratch_train(
     out:str=None, # A new folder for the results (runs/NAME)
 ):
     "Train the book's network on pictures, and keep the weights, the history, the curves and some predictions"
-    _check(epochs, lr, bs, size, workers, schedule)
+    _check(epochs, lr, bs, size, workers, seed, schedule)
     given = {k: v for k,v in dict(epochs=epochs, lr=lr, bs=bs).items() if v is not None}
     recipe = {**dict(epochs=8, lr=.1, bs=32), **recipes.get(data, {}), **given}
-    device,out = _device(device),_folder(out, Path(data).resolve().name)
-    try:
-        dls = _loaders(data, size=size, bs=recipe['bs'], n_workers=workers)
-        return _train(dls, recipe, size, device, seed, schedule, out, data)
-    except (ValueError, OSError) as e: _refuse(str(e))
-    except KeyboardInterrupt: _refuse('interrupted')
-    finally:
-        if not any(out.iterdir()): out.rmdir()
+    device = _device(device)
+    with ExitStack() as stack:
+        out = _folder(out, data, stack)
+        try:
+            dls = _loaders(data, size=size, bs=recipe['bs'], n_workers=workers)
+            return _train(dls, recipe, size, device, seed, schedule, out, data)
+        except (ValueError, OSError) as e: _refuse(str(e))
+        except KeyboardInterrupt: _refuse('interrupted')
 
 # %% ../nbs/cli.ipynb #4a01bf1b
 def _train(dls, recipe, size, device, seed, schedule, out, data):
@@ -143,12 +149,17 @@ def _train(dls, recipe, size, device, seed, schedule, out, data):
     tfm_x = lambda x: channels_first(norm(x))
     model,track = simple_cnn(len(dls.vocab)),TrackResults()
     epochs,lr,bs = recipe['epochs'],recipe['lr'],recipe['bs']
-    print(f'{len(dls.train_ds):,} training and {len(dls.valid_ds):,} validation pictures of {len(dls.vocab)} classes, at '
-          f'{size} pixels; epochs: {epochs}, batch size: {bs}, learning rate: {lr:g}, device: {device}', flush=True)
+    names = ', '.join(dls.vocab[:10]) + (', …' if len(dls.vocab)>10 else '')
+    print(f'{len(dls.train_ds):,} training and {len(dls.valid_ds):,} validation pictures of {len(dls.vocab)} classes: {names}')
+    print(f'pixels: {size}, epochs: {epochs}, batch size: {bs}, learning rate: {lr:g}, device: {device}', flush=True)
     cbs = [SetupLearnerCB(tfm_x, device), track, *schedules[schedule](lr)]
     learn = Learner(model, dls, cross_entropy, lr, cbs)
+    interrupted = False
     try: learn.fit(epochs)
     except FloatingPointError as e: _refuse(str(e))
+    except KeyboardInterrupt:
+        if not track.history: raise
+        interrupted = True
     finally: dls.close()
     torch.save(model.cpu().state_dict(), out/'weights.pt')
     _write_history(track.history, out/'history.csv')
@@ -159,3 +170,4 @@ def _train(dls, recipe, size, device, seed, schedule, out, data):
     (out/'settings.json').write_text(json.dumps(settings, indent=1))
     print(f"{100*track.history[-1]['valid_accuracy']:.1f} % of the validation pictures are right. "
           f"Weights, history, curves and predictions are in {out}")
+    if interrupted: _refuse(f'interrupted after {len(track.history)} of {epochs} epochs; what was learnt is kept')

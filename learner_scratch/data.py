@@ -294,6 +294,9 @@ class DataLoaders:
         for dl in (self.train, self.valid): getattr(dl, 'close', lambda: None)()
 
 # %% ../nbs/00_data.ipynb #ede93fae
+_split_names = ['train', 'valid', 'validation', 'val', 'test']
+
+# %% ../nbs/00_data.ipynb #16f0f513
 def split_files(
     path:Path, # A folder of pictures, a folder for each class
     valid_pct:float=.2, # Share of the validation set, if the folders don't say
@@ -301,8 +304,10 @@ def split_files(
 ) -> tuple: # Training and validation files, as `L`
     "The pictures under `path`, split by its folders' names or at random"
     path,files = Path(path),get_image_files(path)
-    top = files.map(lambda o: o.relative_to(path).parts[0])
-    valid_name = first(o for o in ('valid', 'val', 'test') if o in top)
+    top = files.map(lambda o: o.relative_to(path).parts[0].lower())
+    loose = first(o for o,t in zip(files, top) if o.parent==path or (o.parent.parent==path and t in _split_names))
+    if loose: raise ValueError(f'{loose} lies in no folder of a class: each class needs a folder of its own')
+    valid_name = first(o for o in _split_names[1:] if o in top)
     if 'train' in top and valid_name: return files[top.map('train'.__eq__)], files[top.map(valid_name.__eq__)]
     idxs = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
     cut = round(valid_pct*len(files))

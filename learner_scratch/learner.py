@@ -6,7 +6,7 @@
 __all__ = ['events', 'SGD', 'CancelFitException', 'CancelEpochException', 'CancelBatchException', 'Learner']
 
 # %% ../nbs/03_learner.ipynb #ccb94d3a
-import difflib, inspect
+import difflib, inspect, re
 from contextlib import contextmanager
 import torch
 from fastcore.basics import noop, patch, store_attr
@@ -56,7 +56,8 @@ def _check_callback(cb):
     if inspect.isclass(cb): raise TypeError(f'a callback is an object, not a class: write {cb.__name__}()')
     for name in dir(type(cb)):
         if name in events or name.startswith('_') or not callable(getattr(type(cb), name)): continue
-        cutoff = 0 if name.startswith(('before_', 'after_')) else .85
+        meant = re.match(r'(before|after|begin)_|on_.*(fit|train|epoch|batch|step|loss|backward)', name.lower())
+        cutoff = 0 if meant else .85
         near = difflib.get_close_matches(name, events, n=1, cutoff=cutoff)
         if near: raise AttributeError(f'{type(cb).__name__}.{name} would never be called, there is no such event: '
                                       f'did you mean `{near[0]}`?')
@@ -187,12 +188,16 @@ def one_epoch(self:Learner,
 @patch
 def fit(self:Learner,
     n_epochs:int, # Times through the training set
+    lr:float=None, # Learning rate of this fit; `None` is the learner's
     cbs=(), # Callbacks for this fit
 ):
     "Train for `n_epochs`, and validate after each"
+    if not isinstance(n_epochs, int) or n_epochs<0: raise ValueError(f'n_epochs is a whole number, got {n_epochs!r}')
     def work():
         try:
+            was = self.lr
             self('before_fit')
+            if self.lr!=was: self.opt = self.opt_func(self.model.parameters(), self.lr)
             for self.epoch in range(n_epochs):
                 self.one_epoch(True)
                 self.one_epoch(False)
@@ -200,7 +205,7 @@ def fit(self:Learner,
         finally: self('after_fit')
     with self.added_cbs(cbs):
         for cb in self.cbs: cb.learner = self     # another learner may have had it since
-        self.opt = self.opt_func(self.model.parameters(), self.lr)
+        self.opt = self.opt_func(self.model.parameters(), self.lr if lr is None else lr)
         self.opt.zero_grad()     # a cancelled fit may have left some
         self.n_epochs,self.epoch,self.num = n_epochs,0,0
         try: work()
@@ -208,6 +213,6 @@ def fit(self:Learner,
             raise RuntimeError(f'{type(e).__name__} was raised where there is none to cancel') from e
         except Exception as e:
             phase = 'training' if self.model.training else 'validation'
-            e.add_note(f'This happened in epoch {self.epoch}, {phase} batch {self.num}.')
+            if self.batch is not None: e.add_note(f'This happened in epoch {self.epoch}, {phase} batch {self.num}.')
             raise
         finally: self.batch = self.preds = self.loss = self.dl = None

@@ -228,6 +228,8 @@ class ConvLayer(Module):
     def forward(self,
         x:Tensor, # Shape (bs,ni,h,w)
     ) -> Tensor: # Shape (bs,nf,h/stride,w/stride), rounded up
+        if x.shape[-3]!=self.ni: raise ValueError(f'expected shape (bs,{self.ni},h,w), got {tuple(x.shape)}: '
+                                                  'channels come second, see `channels_first`')
         res = F.conv2d(x, self.w, self.b, self.stride, padding=1)
         return res.relu() if self.act else res
 

@@ -185,6 +185,7 @@ def lr_find(self:Learner,
     suggest_funcs=(valley, minimum), # Called as `f(lrs, losses)`, with smoothed losses
 ): # The suggestions, as a named tuple
     "Suggest a learning rate, and leave everything as it was"
+    if num_it<2: raise ValueError(f'num_it must be at least 2, got {num_it}')
     finder = LRFinder(start_lr, end_lr, (end_lr/start_lr)**(1/(num_it-1)))
     memory = [(o, dict(vars(o))) for o in (self, *self.cbs) if hasattr(o, '__dict__')]
     try:
