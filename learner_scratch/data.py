@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['image_extensions', 'get_image_files', 'tensor', 'to_rgb', 'load_image', 'Dataset', 'show_image', 'collate',
            'set_seed', 'get_random_states', 'set_random_states', 'no_random', 'to_float', 'load_batch', 'DataLoader',
-           'default_device', 'to_device', 'Normalize', 'channels_first', 'DataLoaders', 'split_files']
+           'default_device', 'to_device', 'Normalize', 'channels_first', 'DataLoaders', 'split_files', 'show_batch']
 
 # %% ../nbs/00_data.ipynb #97799237
 import os, random
@@ -336,6 +336,23 @@ def from_folder(cls:DataLoaders,
                DataLoader(valid_ds, 2*bs, n_workers=n_workers, **kwargs), vocab=vocab)
 
 # %% ../nbs/00_data.ipynb #ac4a0133
+def show_batch(
+    xb:Tensor, # Pictures, shape (bs,h,w,3) or (bs,3,h,w), uint8 or float in [0,1]
+    yb:Tensor, # Numbers of their classes, shape (bs,)
+    vocab=None, # Names of the classes; `None` shows the numbers
+    max_n:int=9, # Pictures at most
+    ncols:int=None, # Pictures in a row
+): # The figure
+    "Pictures of a batch, with their labels"
+    n = min(max_n, len(xb))
+    ncols = ncols or min(n, max(3, int(n**.5)))
+    nrows = -(-n//ncols)
+    fig,axs = plt.subplots(nrows, ncols, figsize=(1.6*ncols, 1.8*nrows), squeeze=False)
+    for ax in axs.flat: ax.axis('off')
+    for x,y,ax in zip(xb[:n], yb, axs.flat): show_image(x, ax=ax, title=vocab[y] if vocab else int(y))
+    return fig
+
+# %% ../nbs/00_data.ipynb #f73b7581
 @patch
 def show_batch(self:DataLoaders,
     max_n:int=9, # Pictures at most
@@ -344,9 +361,4 @@ def show_batch(self:DataLoaders,
 ): # The figure
     "Pictures of a batch, with their labels"
     xb,yb,*_ = first(self.train if train else self.valid)
-    n = min(max_n, len(xb))
-    ncols = ncols or min(n, max(3, int(n**.5)))
-    fig,axs = plt.subplots(-(-n//ncols), ncols, figsize=(1.6*ncols, 1.8*-(-n//ncols)), squeeze=False)
-    for ax in axs.flat: ax.axis('off')
-    for x,y,ax in zip(xb[:n], yb, axs.flat): show_image(x, ax=ax, title=self.vocab[y] if self.vocab else int(y))
-    return fig
+    return show_batch(xb, yb, self.vocab, max_n, ncols)
