@@ -186,6 +186,19 @@ def one_epoch(self:Learner,
 
 # %% ../nbs/03_learner.ipynb #cc473f95
 @patch
+def _all_epochs(self:Learner):
+    lr = self.lr
+    try:
+        self('before_fit')
+        if self.lr!=lr: self.opt = self.opt_func(self.model.parameters(), self.lr)
+        for self.epoch in range(self.n_epochs):
+            self.one_epoch(True)
+            self.one_epoch(False)
+    except CancelFitException: self('after_cancel_fit')
+    finally: self('after_fit')
+
+# %% ../nbs/03_learner.ipynb #2fb2d769
+@patch
 def fit(self:Learner,
     n_epochs:int, # Times through the training set
     lr:float=None, # Learning rate of this fit; `None` is the learner's
@@ -193,22 +206,12 @@ def fit(self:Learner,
 ):
     "Train for `n_epochs`, and validate after each"
     if not isinstance(n_epochs, int) or n_epochs<0: raise ValueError(f'n_epochs is a whole number, got {n_epochs!r}')
-    def work():
-        try:
-            was = self.lr
-            self('before_fit')
-            if self.lr!=was: self.opt = self.opt_func(self.model.parameters(), self.lr)
-            for self.epoch in range(n_epochs):
-                self.one_epoch(True)
-                self.one_epoch(False)
-        except CancelFitException: self('after_cancel_fit')
-        finally: self('after_fit')
     with self.added_cbs(cbs):
         for cb in self.cbs: cb.learner = self     # another learner may have had it since
         self.opt = self.opt_func(self.model.parameters(), self.lr if lr is None else lr)
         self.opt.zero_grad()     # a cancelled fit may have left some
         self.n_epochs,self.epoch,self.num = n_epochs,0,0
-        try: work()
+        try: self._all_epochs()
         except (CancelEpochException, CancelBatchException) as e:
             raise RuntimeError(f'{type(e).__name__} was raised where there is none to cancel') from e
         except Exception as e:
