@@ -8,7 +8,7 @@ __all__ = ['Callback', 'SetupLearnerCB', 'TrackResults', 'Table', 'ProgressCallb
 # %% ../nbs/04_callbacks.ipynb #9ac4ac66
 import math, time, warnings
 import torch
-from fastcore.basics import GetAttr, noop, patch, store_attr
+from fastcore.basics import GetAttr, noop, patch
 from fastcore.foundation import L
 from .data import default_device, to_device
 from .learner import Learner

@@ -35,7 +35,10 @@ def _check(epochs, lr, bs, size, workers, seed, schedule):
 # %% ../nbs/cli.ipynb #28698066
 def _device(name):
     "The device called `name`, if this machine can compute on it"
-    try: return torch.zeros(1, device=name or default_device()).add(1).cpu() and torch.device(name or default_device())
+    device = name or default_device()
+    try:
+        torch.zeros(1, device=device).add(1).cpu()
+        return torch.device(device)
     except Exception as e: _refuse(f'--device {name} does not work here: {str(e).splitlines()[0]}')
 
 # %% ../nbs/cli.ipynb #d19acfac

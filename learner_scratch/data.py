@@ -16,10 +16,10 @@ import numpy as np, torch
 import matplotlib.pyplot as plt
 from torch import Tensor
 from PIL import Image, ImageOps
-from fastcore.basics import Self, first, num_cpus, patch, store_attr
+from fastcore.basics import first, num_cpus, patch, store_attr
 from fastcore.foundation import L
 from .support.datasets import URLs, untar_data
-from .support.workers import WorkerError, WorkerPool
+from .support.workers import WorkerPool
 
 # %% ../nbs/00_data.ipynb #279d50e1
 image_extensions = set('.jpg .jpeg .jpe .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm'.split())

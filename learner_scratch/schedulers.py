@@ -9,7 +9,7 @@ __all__ = ['get_lr', 'set_lr', 'SchedLin', 'SchedCos', 'SchedExp', 'OneCycle', '
 import math
 from collections import namedtuple
 import matplotlib.pyplot as plt
-import numpy as np, torch
+import numpy as np
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 from .callbacks import Callback, ProgressCallback, TrackResults
@@ -29,8 +29,9 @@ def set_lr(
     lr:float, # For all groups
 ):
     "Set the learning rate of `opt`"
-    if not hasattr(opt, 'param_groups'): opt.lr = lr
-    for group in getattr(opt, 'param_groups', []): group['lr'] = lr
+    if hasattr(opt, 'param_groups'):
+        for group in opt.param_groups: group['lr'] = lr
+    else: opt.lr = lr
 
 # %% ../nbs/05_schedulers.ipynb #0742c0d9
 class _Annealer:

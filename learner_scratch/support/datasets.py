@@ -6,7 +6,7 @@
 __all__ = ['URLs', 'fastai_home', 'whole_or_nothing', 'unpack', 'download', 'draw_digit', 'draw_digitette', 'untar_data']
 
 # %% ../../nbs/support/datasets.ipynb #9418148c
-import gzip, lzma, math, os, random, shutil, tarfile, zlib
+import gzip, lzma, math, os, random, tarfile, zlib
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
