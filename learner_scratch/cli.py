@@ -112,8 +112,8 @@ def plot_predictions(
     for ax in axs: ax.axis('off')
     for x,y,p,ax in zip(xb, yb, preds, fig.axes):
         show_image(x, ax=ax)
-        title,color = (vocab[p], 'black') if p==y else (f'{vocab[p]},\nnot {vocab[y]}', 'red')
-        ax.set_title(title, color=color, fontsize=min(9, 110/max(map(len, title.split('\n')))))
+        title,color = (vocab[p], {}) if p==y else (f'{vocab[p]},\nnot {vocab[y]}', dict(color='red'))
+        ax.set_title(title, **color, fontsize=min(9, 110/max(map(len, title.split('\n')))))
     return fig
 
 # %% ../nbs/cli.ipynb #0dcf5f64

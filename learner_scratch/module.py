@@ -110,7 +110,7 @@ def parameters(self:Module) -> list: # Each parameter once
     "All parameters of this module and of those inside"
     return [p for _,p in self.named_parameters()]
 
-# %% ../nbs/01_module.ipynb #2e10bc7c
+# %% ../nbs/01_module.ipynb #a813ec43
 @patch
 def _check_noticed(self:Module):
     known = {id(o) for o in (*self.params, *self.children)}
@@ -298,6 +298,15 @@ def __repr__(self:Module):
         lines += [f"{'└' if last else '├'}─ {k}: {head}"] + [('   ' if last else '│  ') + o for o in tail]
     return '\n'.join(lines)
 
+# %% ../nbs/01_module.ipynb #ed4968e8
+@patch
+def named_modules(self:Module,
+    prefix:str='', # Put before each name
+):
+    "Yield a name such as `0.left`, and the module, for this module and all inside"
+    yield prefix, self
+    for k,m in self._children.items(): yield from m.named_modules(f'{prefix}.{k}' if prefix else k)
+
 # %% ../nbs/01_module.ipynb #b2f134b0
 def simple_cnn(
     n_out:int=10, # Classes
@@ -315,15 +324,6 @@ def simple_cnn(
 class _Text(str):
     "Text that shows itself as it reads"
     def __repr__(self): return str(self)
-
-# %% ../nbs/01_module.ipynb #1652c6b1
-@patch
-def named_modules(self:Module,
-    prefix:str='', # Put before each name
-):
-    "Yield a name such as `0.left`, and the module, for this module and all inside"
-    yield prefix, self
-    for k,m in self._children.items(): yield from m.named_modules(f'{prefix}.{k}' if prefix else k)
 
 # %% ../nbs/01_module.ipynb #cd60ea24
 @patch
