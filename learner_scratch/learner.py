@@ -57,8 +57,10 @@ def _check_callback(cb):
     for name in dir(type(cb)):
         if name in events or name.startswith('_') or not callable(getattr(type(cb), name)): continue
         meant = re.match(r'(before|after|begin)_|on_.*(fit|train|epoch|batch|step|loss|backward)', name.lower())
-        cutoff = 0 if meant else .85
-        near = difflib.get_close_matches(name, events, n=1, cutoff=cutoff)
+        guess = re.sub(r'^(on_)?(train_|validation_)?(\w+?)_(begin|start|end)$',
+                       lambda m: f"{'after' if m[4]=='end' else 'before'}_{m[3]}", name.lower().replace('begin_', 'before_'))
+        guess = guess.replace('on_train', 'fit').replace('_train', '_fit')
+        near = difflib.get_close_matches(guess, events, n=1, cutoff=0 if meant else .85)
         if near: raise AttributeError(f'{type(cb).__name__}.{name} would never be called, there is no such event: '
                                       f'did you mean `{near[0]}`?')
 
@@ -129,12 +131,12 @@ def __call__(self:Learner,
 ):
     "Call the method `name` of each callback that has it"
     if name not in events: raise ValueError(f'{name!r} is not an event; the events are {", ".join(events)}')
-    cancels,errors = [],[]
+    cancels,errors,phase = [],[],name.split('_')[-1]
     for cb in self.cbs:
         try: getattr(cb, name, noop)()
         except tuple(_cancel.values()) as e:
             if name not in _closing: raise
-            if not isinstance(e, _cancel[name.split('_')[-1]]): cancels.append(e)     # else it's over already
+            if not isinstance(e, _cancel[phase]): cancels.append(e)     # to cancel what is closing changes nothing
         except Exception as e:
             e.add_note(f'This happened in {type(cb).__name__}.{name}, called by Learner.')
             if name not in _closing: raise

@@ -302,10 +302,13 @@ def __repr__(self:Module):
 @patch
 def named_modules(self:Module,
     prefix:str='', # Put before each name
+    _seen=None,
 ):
-    "Yield a name such as `0.left`, and the module, for this module and all inside"
-    yield prefix, self
-    for k,m in self._children.items(): yield from m.named_modules(f'{prefix}.{k}' if prefix else k)
+    "Yield a name such as `0.left`, and the module, for this module and all inside; each module once"
+    seen = set() if _seen is None else _seen
+    if id(self) in seen: return
+    seen.add(id(self)); yield prefix, self
+    for k,m in self._children.items(): yield from m.named_modules(f'{prefix}.{k}' if prefix else k, seen)
 
 # %% ../nbs/01_module.ipynb #b2f134b0
 def simple_cnn(
