@@ -5,6 +5,12 @@
 # %% auto #0
 __all__ = ['known', 'recipes', 'schedules', 'plot_history', 'plot_predictions', 'scratch_train']
 
+# %% ../nbs/cli.ipynb #770fb8a1
+import os
+
+# %% ../nbs/cli.ipynb #071d5801
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 # %% ../nbs/cli.ipynb #2b193751
 import csv, json
 from contextlib import ExitStack
