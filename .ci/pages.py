@@ -1,7 +1,7 @@
 """Are the pages well-formed? Processes the notebooks as the docs build does, reads each page with pandoc as Quarto would, and looks at
 
 - fences: every callout is closed and none is inside another; each question's holds its title and code,
-- links: every internal one leads to a page and an anchor that exist, those from the front page included,
+- links: every internal one leads to a page and an anchor that exist, those from the front page included; none is inside another,
 - images: every file exists, every figure was drawn, and each has alt text,
 - directives: none of nbdev's is left, and Quarto's are options that it knows,
 - the sidebar: it lists every page.
@@ -79,7 +79,7 @@ class Page:
 
     def fences(self):
         for t,c in self.nodes:
-            if t=='Str' and (':::' in c or '#|' in c or c.startswith('{.')): self.faults.append(f'{c!r} is left in the text')
+            if t=='Str' and (':::' in c or '#|' in c or '](' in c or c.startswith('{.')): self.faults.append(f'{c!r} is left in the text')
             if t!='Div' or not any(o.startswith('callout') for o in c[0][1]): continue
             inside = list(nodes(c[1]))
             if any(t=='Div' and any(o.startswith('callout') for o in c[0][1]) for t,c in inside):

@@ -111,12 +111,21 @@ def parameters(self:Module) -> list: # Each parameter once
     return [p for _,p in self.named_parameters()]
 
 # %% ../nbs/01_module.ipynb #a813ec43
+def _inside(v):
+    "What lists, tuples and dicts hold, at any depth"
+    for o in v.values() if isinstance(v, dict) else v:
+        if isinstance(o, (list, tuple, dict)): yield from _inside(o)
+        else: yield o
+
+# %% ../nbs/01_module.ipynb #d4573860
 @patch
 def _check_noticed(self:Module):
     known = {id(o) for o in (*self.params, *self.children)}
     for k,v in vars(self).items():
         if k.startswith('_') or not isinstance(v, (list, tuple, dict)): continue
-        members = v.values() if isinstance(v, dict) else v
+        members = list(_inside(v))
+        for o in members:
+            if not isinstance(o, (Module, Parameter)): self._check_foreign(k, o)
         lost = [o for o in members if isinstance(o, (Module, Parameter)) and id(o) not in known]
         if not lost: continue
         how = 'register_modules' if isinstance(lost[0], Module) else 'register_parameters'
