@@ -33,8 +33,10 @@ def _refuse(why): raise SystemExit(f'scratch_train: {why}')
 
 # %% ../nbs/cli.ipynb #06e28647
 def _check(epochs, lr, bs, size, workers, seed, schedule):
-    for name,v,least in (('epochs', epochs, 1), ('bs', bs, 1), ('size', size, 16), ('workers', workers, 0), ('seed', seed, 0)):
-        if v is not None and not least<=v<2**32: _refuse(f'--{name} must be a number from {least}, got {v}')
+    least = dict(epochs=1, bs=1, size=16, workers=0, seed=0)
+    for name,v in dict(epochs=epochs, bs=bs, size=size, workers=workers, seed=seed).items():
+        if v is not None and not least[name]<=v<2**32:
+            _refuse(f'--{name} must be a number from {least[name]}, got {v}')
     if lr is not None and not 0<lr<float('inf'): _refuse(f'--lr must be a number above 0, got {lr}')
     if schedule not in schedules: _refuse(f"--schedule must be one of {', '.join(schedules)}, got {schedule!r}")
 
@@ -159,8 +161,10 @@ def _train(dls, recipe, size, device, seed, schedule, out, data):
     model,track = simple_cnn(len(dls.vocab)),TrackResults()
     epochs,lr,bs = recipe['epochs'],recipe['lr'],recipe['bs']
     names = ', '.join(dls.vocab[:10]) + (', …' if len(dls.vocab)>10 else '')
-    print(f'{len(dls.train_ds):,} training and {len(dls.valid_ds):,} validation pictures of {len(dls.vocab)} classes: {names}')
-    print(f'pixels: {size}, epochs: {epochs}, batch size: {bs}, learning rate: {lr:g}, device: {device}', flush=True)
+    print(f'{len(dls.train_ds):,} training and {len(dls.valid_ds):,} validation pictures '
+          f'of {len(dls.vocab)} classes: {names}')
+    print(f'pixels: {size}, epochs: {epochs}, batch size: {bs}, learning rate: {lr:g}, device: {device}',
+          flush=True)
     cbs = [SetupLearnerCB(tfm_x, device), track, *schedules[schedule](lr)]
     learn = Learner(model, dls, cross_entropy, lr, cbs)
     interrupted = False
@@ -179,4 +183,5 @@ def _train(dls, recipe, size, device, seed, schedule, out, data):
     (out/'settings.json').write_text(json.dumps(settings, indent=1))
     print(f"{100*track.history[-1]['valid_accuracy']:.1f} % of the validation pictures are right. "
           f"Weights, history, curves and predictions are in {out}")
-    if interrupted: _refuse(f'interrupted after {len(track.history)} of {epochs} epochs; what was learnt is kept')
+    if interrupted:
+        _refuse(f'interrupted after {len(track.history)} of {epochs} epochs; what was learnt is kept')

@@ -8,7 +8,7 @@ __all__ = ['image_extensions', 'get_image_files', 'tensor', 'to_rgb', 'load_imag
            'default_device', 'to_device', 'Normalize', 'channels_first', 'DataLoaders', 'split_files', 'show_batch']
 
 # %% ../nbs/00_data.ipynb #97799237
-import os, random
+import math, os, random
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ def to_rgb(
     im:Image.Image, # Any mode but F; integers (mode I) are taken for 16 bits
 ) -> Image.Image: # Mode RGB
     "`im` as a viewer would show it: 16 bits scaled, transparency on white"
-    if im.mode=='F': raise ValueError('its pixels are fractions (mode F), and nothing says of what: save it as bytes')
+    if im.mode=='F': raise ValueError('its pixels are fractions (mode F), of something unknown: save it as bytes')
     if im.mode.startswith('I'): im = Image.fromarray((np.asarray(im)/256).clip(0, 255).astype(np.uint8))
     if not im.has_transparency_data: return im.convert('RGB')
     im = im.convert('RGBA')
@@ -190,7 +190,9 @@ class DataLoader:
         store_attr()
         self.pool = None
 
-    def __len__(self): return len(self.ds)//self.bs if self.drop_last else -(-len(self.ds)//self.bs)     # rounded up
+    def __len__(self):
+        n = len(self.ds)/self.bs
+        return math.floor(n) if self.drop_last else math.ceil(n)
 
 # %% ../nbs/00_data.ipynb #311c0521
 @patch
@@ -263,7 +265,8 @@ class Normalize:
         x:Tensor, # Pictures, shape (bs,h,w,c), uint8 or float in [0,1]
     ) -> Tensor: # The same shape, float
         c = len(self.stats[0])
-        if x.shape[-1]!=c: raise ValueError(f'Normalize expects shape (…,{c}), channels last, got {tuple(x.shape)}')
+        if x.shape[-1]!=c:
+            raise ValueError(f'Normalize expects shape (…,{c}), channels last, got {tuple(x.shape)}')
         if x.device!=self.stats[0].device: self.stats = to_device(self.stats, x.device)
         return (to_float(x)-self.stats[0])/self.stats[1]
 
@@ -329,7 +332,8 @@ def from_folder(cls:DataLoaders,
     train,valid = split_files(path, valid_pct, seed)
     vocab = L(sorted({o.parent.name for o in train+valid}))
     if not train or not valid:
-        raise ValueError(f'{path} needs pictures to train on and to validate on, it has {len(train)} and {len(valid)}')
+        raise ValueError(f'{path} needs pictures to train on and to validate on, '
+                         f'it has {len(train)} and {len(valid)}')
     if len(vocab)<2: raise ValueError(f'{path} has one class only, {vocab[0]!r}: nothing to tell apart')
     n_workers = min(16, num_cpus()) if n_workers is None else n_workers
     train_ds,valid_ds = (Dataset(o, vocab.val2idx(), size) for o in (train, valid))

@@ -51,18 +51,24 @@ class CancelBatchException(Exception):
     "Skip the rest of this batch"
 
 # %% ../nbs/03_learner.ipynb #ce7bd22e
+def _our_word(name):
+    "What another framework's event is called here: `on_train_epoch_end` is `after_epoch`"
+    words = name.lower().split('_')
+    what = next((o for o in ('batch', 'epoch', 'loss', 'backward', 'step', 'pred') if o in words), 'fit')
+    opens = what in ('fit', 'epoch', 'batch') and not {'end', 'after'} & set(words)
+    return f"{'before' if opens else 'after'}_{what}"
+
+# %% ../nbs/03_learner.ipynb #cea1baa0
 def _check_callback(cb):
     "Complain about a class instead of an object, and about a misspelt event"
     if inspect.isclass(cb): raise TypeError(f'a callback is an object, not a class: write {cb.__name__}()')
     for name in dir(type(cb)):
         if name in events or name.startswith('_') or not callable(getattr(type(cb), name)): continue
         meant = re.match(r'(before|after|begin)_|on_.*(fit|train|epoch|batch|step|loss|backward)', name.lower())
-        guess = re.sub(r'^(on_)?(train_|validation_)?(\w+?)_(begin|start|end)$',
-                       lambda m: f"{'after' if m[4]=='end' else 'before'}_{m[3]}", name.lower().replace('begin_', 'before_'))
-        guess = guess.replace('on_train', 'fit').replace('_train', '_fit')
-        near = difflib.get_close_matches(guess, events, n=1, cutoff=0 if meant else .85)
-        if near: raise AttributeError(f'{type(cb).__name__}.{name} would never be called, there is no such event: '
-                                      f'did you mean `{near[0]}`?')
+        near = difflib.get_close_matches(name, events, n=1, cutoff=.85) or ([_our_word(name)] if meant else [])
+        if near:
+            raise AttributeError(f'{type(cb).__name__}.{name} would never be called, there is no such event: '
+                                 f'did you mean `{near[0]}`?')
 
 # %% ../nbs/03_learner.ipynb #7d1eb716
 class Learner:
@@ -136,7 +142,7 @@ def __call__(self:Learner,
         try: getattr(cb, name, noop)()
         except tuple(_cancel.values()) as e:
             if name not in _closing: raise
-            if not isinstance(e, _cancel[phase]): cancels.append(e)     # to cancel what is closing changes nothing
+            if not isinstance(e, _cancel[phase]): cancels.append(e)     # else it's closing anyway
         except Exception as e:
             e.add_note(f'This happened in {type(cb).__name__}.{name}, called by Learner.')
             if name not in _closing: raise
@@ -207,7 +213,8 @@ def fit(self:Learner,
     cbs=(), # Callbacks for this fit
 ):
     "Train for `n_epochs`, and validate after each"
-    if not isinstance(n_epochs, int) or n_epochs<0: raise ValueError(f'n_epochs is a whole number, got {n_epochs!r}')
+    if not isinstance(n_epochs, int) or n_epochs<0:
+        raise ValueError(f'n_epochs is a whole number, got {n_epochs!r}')
     with self.added_cbs(cbs):
         for cb in self.cbs: cb.learner = self     # another learner may have had it since
         self.opt = self.opt_func(self.model.parameters(), self.lr if lr is None else lr)
@@ -218,6 +225,7 @@ def fit(self:Learner,
             raise RuntimeError(f'{type(e).__name__} was raised where there is none to cancel') from e
         except Exception as e:
             phase = 'training' if self.model.training else 'validation'
-            if self.batch is not None: e.add_note(f'This happened in epoch {self.epoch}, {phase} batch {self.num}.')
+            where = f'This happened in epoch {self.epoch}, {phase} batch {self.num}.'
+            if self.batch is not None: e.add_note(where)
             raise
         finally: self.batch = self.preds = self.loss = self.dl = None

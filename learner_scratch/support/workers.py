@@ -189,7 +189,8 @@ def _bury(self:WorkerPool, worker):
 @patch
 def _wait(self:WorkerPool, ticket):
     "Take in what has arrived while we wait for `ticket`: results, or the news of a death"
-    if not any(ticket in w.tickets for w in self.workers): raise WorkerError('the pool was closed while it was being read')
+    if not any(ticket in w.tickets for w in self.workers):
+        raise WorkerError('the pool was closed while it was being read')
     conns,deaths = {w.conn:w for w in self.workers},{w.process.sentinel:w for w in self.workers}
     ready = wait([*conns, *deaths], self.timeout)
     if not ready:
