@@ -16,7 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from learner_scratch.support.progress import *
+from learner_scratch.support.random import *
 from learner_scratch.support.workers import *
+from learner_scratch.support.cache import *
 from learner_scratch.support.datasets import *
 from learner_scratch.data import *
 from learner_scratch.module import *
@@ -24,3 +26,5 @@ from learner_scratch.loss import *
 from learner_scratch.learner import *
 from learner_scratch.callbacks import *
 from learner_scratch.schedulers import *
+from learner_scratch.research.augment import *
+from learner_scratch.research.blocks import *

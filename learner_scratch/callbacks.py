@@ -10,7 +10,7 @@ import math, time, warnings
 import torch
 from fastcore.basics import GetAttr, noop, patch
 from fastcore.foundation import L
-from .data import default_device, to_device
+from .data import DataLoader, default_device, to_device
 from .learner import Learner
 from .loss import accuracy
 from .support.progress import Bar
@@ -36,10 +36,16 @@ class SetupLearnerCB(Callback):
         tfm_x=noop, # Applied to a batch's inputs, on the device
         device=None, # `None` is `default_device()`: CUDA, else MPS, else the CPU
     ):
-        self.tfm_x = tfm_x
+        self.tfm_x,self.delivered = tfm_x,[]
         self.device = default_device() if device is None else torch.device(device)
 
-    def before_fit(self): self.model.to(self.device)
+    def before_fit(self):
+        self.model.to(self.device)
+        self.delivered = [(o, o.device) for o in (self.dls.train, self.dls.valid) if isinstance(o, DataLoader)]
+        for dl,_ in self.delivered: dl.device = self.device
+
+    def after_fit(self):
+        for dl,device in self.delivered: dl.device = device
 
     def before_batch(self):
         *xb,yb = to_device(self.batch, self.device)

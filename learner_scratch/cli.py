@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 import torch
-from fastcore.script import call_parse
+from fastcore.script import call_parse, store_true
 from matplotlib.figure import Figure
 from .callbacks import SetupLearnerCB, TrackResults
 from .data import (DataLoaders, Normalize, channels_first, collate, default_device, set_seed,
@@ -132,7 +132,8 @@ def scratch_train(
     lr:float=None, # Highest learning rate (digitette 0.2, else 0.1)
     bs:int=None, # Pictures in a batch (imagenette 128, else 32)
     size:int=64, # Width and height of a picture, in pixels
-    workers:int=None, # Processes that read pictures, for each loader (one for each processor)
+    workers:int=None, # Processes that read pictures (one for each processor)
+    cache:store_true=False, # Keep decoded pictures in memory?
     device:str=None, # 'cpu', 'cuda', 'mps', … (the best there is)
     seed:int=42, # Of the weights and of the order of the pictures
     schedule:str='one_cycle', # 'one_cycle' (straight lines, the book's), 'cosine', or 'constant'
@@ -146,9 +147,9 @@ def scratch_train(
     with ExitStack() as stack:
         out = _folder(out, data, stack)
         try:
-            dls = _loaders(data, size=size, bs=recipe['bs'], n_workers=workers)
+            dls = _loaders(data, size=size, bs=recipe['bs'], n_workers=workers, cache=cache)
             return _train(dls, recipe, size, device, seed, schedule, out, data)
-        except (ValueError, OSError) as e: _refuse(str(e))
+        except (ValueError, OSError, MemoryError) as e: _refuse(str(e))
         except KeyboardInterrupt: _refuse('interrupted')
 
 # %% ../nbs/cli.ipynb #4a01bf1b

@@ -1,0 +1,285 @@
+"""How fast pictures reach a training loop: our loader, PyTorch's, fastai's, and what decoding alone would allow.
+
+    python benchmarks/loader.py                      # everything, about 15 minutes; writes benchmarks/loader.json and prints the table
+    python benchmarks/loader.py --rounds 1 --part speed
+    python benchmarks/loader.py --fastai /path/to/python      # an interpreter that has fastai, if this one has not
+
+Imagenette at 160 px becomes 64 px, batches of 128, two workers. Every arm is a process of its own, the arms take turns, and a figure
+is the median over the rounds. Run it on an idle machine: two workers and the loop want two cores to themselves."""
+import argparse, json, os, platform, statistics, subprocess, sys, time
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+size,bs,n_workers = 64,128,2
+here = Path(__file__).resolve()
+results = here.with_suffix('.json')
+
+def files(split='train'):
+    from learner_scratch.data import get_image_files
+    from learner_scratch.support.datasets import URLs, untar_data
+    return [str(o) for o in get_image_files(untar_data(URLs.IMAGENETTE_160)/split)]
+
+def vocab(fns): return {o: i for i,o in enumerate(sorted({Path(f).parent.name for f in fns}))}
+
+# ---- decoding alone
+
+def decode(fns, draft):
+    from PIL import Image
+    for fn in fns:
+        with Image.open(fn) as im:
+            if draft: im.draft(None, (size, size))
+            im.convert('RGB').resize((size, size), Image.Resampling.BICUBIC)
+    return len(fns)
+
+def decode_alone(draft):
+    import multiprocessing as mp
+    fns = files()
+    with mp.get_context('fork').Pool(n_workers) as pool:
+        pool.starmap(decode, [(fns[:50], draft)]*n_workers)
+        def epoch(): yield sum(pool.starmap(decode, [(fns[i::n_workers], draft) for i in range(n_workers)]))
+        yield from epochs(epoch)
+
+# ---- the rungs between the chapter's loader and ours
+
+class Floats:
+    "What a PyTorch user writes: open, resize, to tensor"
+    def __init__(self, fns): self.fns,self.v2i = fns,vocab(fns)
+    def __len__(self): return len(self.fns)
+    def __getitem__(self, i):
+        import numpy as np, torch
+        from PIL import Image
+        fn = self.fns[i]
+        im = Image.open(fn).convert('RGB').resize((size, size), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(im)).permute(2, 0, 1).float().div(255), self.v2i[Path(fn).parent.name]
+
+class Bytes(Floats):
+    def __getitem__(self, i):
+        import numpy as np
+        from PIL import Image
+        fn = self.fns[i]
+        return np.array(Image.open(fn).convert('RGB').resize((size, size), Image.Resampling.BICUBIC)), self.v2i[Path(fn).parent.name]
+
+def stacked(ds, idxs):
+    import numpy as np, torch
+    xs,ys = zip(*(ds[i] for i in idxs))
+    return (np.stack(xs) if isinstance(xs[0], np.ndarray) else torch.stack(xs).numpy()), np.array(ys)
+
+the_ds = None     # forked workers inherit it
+def work(idxs): return stacked(the_ds, idxs)
+
+def rungs(ds, bounded, persistent):
+    "The chapter's loader, with its faults taken away one by one"
+    import multiprocessing as mp, torch
+    global the_ds
+    the_ds = ds
+    make = lambda: ProcessPoolExecutor(n_workers, mp_context=mp.get_context('fork'))
+    kept = make() if persistent else None
+    def answers(pool, order):
+        if not bounded: yield from pool.map(work, order); return
+        order,ahead = iter(order),deque()
+        for idxs in islice(order, 2*n_workers): ahead.append(pool.submit(work, idxs))
+        while ahead:
+            answer = ahead.popleft().result()
+            for idxs in islice(order, 1): ahead.append(pool.submit(work, idxs))
+            yield answer
+    def epoch():
+        order = [o.tolist() for o in torch.randperm(len(ds)).split(bs)]
+        pool = kept or make()
+        for x,y in answers(pool, order):
+            x = torch.from_numpy(x)
+            yield len(x.float().div_(255) if x.dtype==torch.uint8 else x)
+        if not persistent: pool.shutdown()
+    yield from epochs(epoch)
+    if kept: kept.shutdown()
+
+# ---- loaders
+
+def ours(draft=True, cache=False, pipe=False, pillow=False, n=None):
+    "Our loader; on request with our pool's pipe instead of shared memory, and with Pillow's `resize` instead of PyTorch's"
+    import numpy as np, torch
+    from PIL import Image
+    import learner_scratch.data as data, learner_scratch.support.workers as workers
+    if pipe: workers.WorkerPool.__init__.__defaults__ = (*workers.WorkerPool.__init__.__defaults__[:-1], 0)
+    if pillow: data.resize = lambda x, size: torch.from_numpy(np.array(Image.fromarray(x.numpy()).resize((size, size), Image.Resampling.BICUBIC)))
+    fns = files()
+    if n: fns = (fns*(n//len(fns)+1))[:n]
+    dl = data.DataLoader(data.Dataset(fns, vocab(fns), size, draft), bs, shuffle=True, n_workers=n_workers, cache=cache)
+    yield from epochs(lambda: (len(xb) for xb,yb in dl))
+    dl.close()
+
+def torch_loader(kind, prefetch=2):
+    from torch.utils.data import DataLoader
+    from learner_scratch.data import Dataset, to_float
+    fns = files()
+    ds = Floats(fns) if kind=='plain' else Dataset(fns, vocab(fns), size)
+    dl = DataLoader(ds, bs, shuffle=True, num_workers=n_workers, persistent_workers=True, prefetch_factor=prefetch)
+    yield from epochs(lambda: (len(to_float(xb)) for xb,yb in dl))
+
+def fastai():
+    import fastai_without_torchvision     # does nothing where torchvision works
+    from fastai.data.core import DataLoaders
+    from fastai.data.block import DataBlock, CategoryBlock
+    from fastai.data.transforms import get_image_files, GrandparentSplitter, parent_label
+    from fastai.vision.data import ImageBlock
+    from fastai.vision.augment import Resize
+    path = Path(files()[0]).parents[2]
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label,
+                      splitter=GrandparentSplitter(valid_name='val'), item_tfms=Resize(size, method='squish'))
+    dl = block.dataloaders(path, bs=bs, num_workers=n_workers).train
+    yield from epochs(lambda: (len(xb) for xb,yb in dl))
+
+# ---- measuring
+
+def epochs(epoch, n=None):
+    "Seconds to the first batch, then images and seconds of each epoch; the clock starts when the loader is there"
+    start,first = time.perf_counter(),None
+    for _ in range(n or int(os.environ.get('EPOCHS', 3))):
+        begin,seen = time.perf_counter(),0
+        for k in epoch():
+            seen += k
+            first = first or time.perf_counter()-start
+        yield dict(images=seen, seconds=time.perf_counter()-begin, first=first)
+
+arms = {
+    'decode + resize': lambda: decode_alone(False), 'decode + resize, draft': lambda: decode_alone(True),
+    'torch': lambda: torch_loader('plain'), 'torch, prefetch 4': lambda: torch_loader('plain', 4),
+    'torch, prefetch 8': lambda: torch_loader('plain', 8),
+    'torch around our Dataset': lambda: torch_loader('ours'), 'fastai': fastai,
+    'chapter': lambda: rungs(Floats(files()), False, False), 'bounded': lambda: rungs(Floats(files()), True, False),
+    'persistent': lambda: rungs(Floats(files()), True, True), 'uint8': lambda: rungs(Bytes(files()), True, True),
+    'our pool, pipe': lambda: ours(False, pipe=True, pillow=True), 'our pool': lambda: ours(False, pillow=True),
+    'resize': lambda: ours(False), 'draft': ours, 'draft, pipe': lambda: ours(pipe=True), 'cache': lambda: ours(cache=True),
+    '1x': lambda: ours(n=2000), '4x': lambda: ours(n=8000), '16x': lambda: ours(n=32000)}
+
+# ---- a whole training, from the start of the process
+
+train_ours = '''
+from learner_scratch.all import *
+dls = DataLoaders.from_folder(untar_data(URLs.IMAGENETTE_160), n_workers=2)
+set_seed(SEED)
+norm = Normalize([tensor([.46, .46, .43]), tensor([.27, .27, .29])])
+track = TrackResults()
+Learner(simple_cnn(), dls, cross_entropy, lr=.1, cbs=[SetupLearnerCB(lambda x: channels_first(norm(x))), track]).fit(3)
+print('RESULT', track.history[-1]['valid_accuracy'])
+'''
+train_torch = '''
+import sys, time, torch, torch.nn as nn, torch.nn.functional as F
+sys.path.insert(0, HERE)
+from loader import Floats, files
+from torch.utils.data import DataLoader
+torch.manual_seed(SEED)
+def conv(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1), nn.ReLU())
+model = nn.Sequential(conv(3, 16), conv(16, 32), conv(32, 64), conv(64, 128), conv(128, 256), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10))
+for m in model.modules():
+    if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
+kind = dict(num_workers=2, persistent_workers=True, prefetch_factor=PREFETCH)
+train_dl = DataLoader(Floats(files()), 128, shuffle=True, **kind)
+valid_dl = DataLoader(Floats(files('val')), 256, **kind)
+mean,std = (torch.tensor(o).view(3, 1, 1) for o in ([.46, .46, .43], [.27, .27, .29]))
+opt = torch.optim.SGD(model.parameters(), lr=.1)
+for epoch in range(3):
+    model.train()
+    for xb,yb in train_dl:
+        loss = F.cross_entropy(model((xb-mean)/std), yb)
+        loss.backward(); opt.step(); opt.zero_grad()
+    model.eval()
+    right = n = 0
+    with torch.no_grad():
+        for xb,yb in valid_dl:
+            right += (model((xb-mean)/std).argmax(-1)==yb).sum(); n += len(yb)
+print('RESULT', (right/n).item())
+'''
+
+def training(code, **kwargs):
+    "Seconds from the process's start to its last metric"
+    for k,v in kwargs.items(): code = code.replace(k, repr(v))
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env={**os.environ, 'NO_BAR': '1'}) as p:
+        for line in p.stdout:
+            if line.startswith('RESULT'): took,accuracy = time.perf_counter()-start,float(line.split()[1])
+    if p.returncode: raise SystemExit(f'a training failed:\n{code}')
+    return took,accuracy
+
+# ---- memory
+
+def tree(pid):
+    "`pid` and what descends from it"
+    kids = Path(f'/proc/{pid}/task/{pid}/children')
+    try: return [pid] + [o for k in kids.read_text().split() for o in tree(int(k))]
+    except OSError: return []
+
+def pss(pid):
+    try: text = Path(f'/proc/{pid}/smaps_rollup').read_text()
+    except OSError: return 0
+    return next((int(o.split()[1])/1024 for o in text.splitlines() if o.startswith('Pss:')), 0)
+
+def one(arm, python=sys.executable, memory=False, **env):
+    "Run `arm` in a process of its own; its epochs, and the peak of all its processes' memory in MB"
+    p = subprocess.Popen([python, here, '--arm', arm], stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+    peak = 0
+    while memory and p.poll() is None: peak = max(peak, sum(map(pss, tree(p.pid)))); time.sleep(.02)
+    out = p.communicate()[0]
+    if p.returncode: raise RuntimeError(f'{arm} failed')
+    return json.loads(out.strip().splitlines()[-1]), peak
+
+def median(xs): return statistics.median(xs)
+
+def spread(xs): return [round(min(xs), 3), round(median(xs), 3), round(max(xs), 3)]
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--arm'); parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--fastai', default=sys.executable)
+    parser.add_argument('--part', nargs='*', default=['speed', 'growth', 'memory', 'training'])
+    args = parser.parse_args()
+    if args.arm: print(json.dumps(list(arms[args.arm]()))); return
+    for fn in files()+files('val'): Path(fn).read_bytes()     # into the system's own cache
+    res = json.loads(results.read_text()) if results.exists() else {}
+    has_fastai = not subprocess.run([args.fastai, '-c', 'import fastai'], capture_output=True).returncode
+    names = [o for o in arms if o not in ('1x', '4x', '16x') and (o!='fastai' or has_fastai)]
+    if 'speed' in args.part:
+        rates,firsts = {o: [] for o in names},{o: [] for o in names}
+        for r in range(args.rounds):
+            for name in names[::-1] if r%2 else names:     # to and fro, so that nobody is always after the same
+                got,_ = one(name, args.fastai if name=='fastai' else sys.executable)
+                rates[name].append(sum(o['images'] for o in got[1:])/sum(o['seconds'] for o in got[1:]))
+                firsts[name].append(got[0]['first'])
+                print(f"{name:26} {rates[name][-1]:10,.0f} images/s, first batch after {1000*firsts[name][-1]:5.0f} ms", flush=True)
+        best = max((o for o in names if o.startswith('torch') and 'our' not in o), key=lambda o: median(rates[o]))
+        res['torch_best'] = best
+        res['speed'] = {o: dict(images_per_second=spread(rates[o]), first_batch_ms=spread([1000*x for x in firsts[o]]),
+                                **{f'ratio_to_{k}': spread([a/b for a,b in zip(rates[o], rates[p])])
+                                   for k,p in dict(torch=best, ours_in_torch='torch around our Dataset', decode='decode + resize').items()})
+                        for o in names}
+    best = res.get('torch_best', 'torch')
+    if 'growth' in args.part:
+        costs = {o: [] for o in ('1x', '4x', '16x')}
+        for r in range(args.rounds):
+            for o in costs:
+                got,_ = one(o, EPOCHS='2')
+                costs[o].append(1e6*got[1]['seconds']/got[1]['images'])
+        res['growth'] = {o: spread(c) for o,c in costs.items()}
+    if 'memory' in args.part:
+        res['memory'] = {o: spread([one(o, memory=True, EPOCHS='2')[1] for _ in range(min(args.rounds, 3))])
+                         for o in (best, 'torch around our Dataset', 'draft', 'cache')}
+    if 'training' in args.part:
+        prefetch = int(best.split()[-1]) if 'prefetch' in best else 2
+        mine,theirs = [],[]
+        for seed in range(args.rounds):
+            mine.append(training(train_ours, SEED=seed))
+            theirs.append(training(train_torch, SEED=seed, HERE=str(here.parent), PREFETCH=prefetch))
+            print(f'training: ours {mine[-1][0]:.1f} s, torch {theirs[-1][0]:.1f} s', flush=True)
+        res['training'] = dict(ours_s=spread([s for s,_ in mine]), torch_s=spread([s for s,_ in theirs]),
+                               ratio=spread([a/b for (a,_),(b,_) in zip(mine, theirs)]),
+                               ours_accuracy=spread([o for _,o in mine]), torch_accuracy=spread([o for _,o in theirs]))
+    import torch, PIL, numpy
+    from PIL import features
+    cpu = next((o.split(':')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if o.startswith('model name')), platform.machine())
+    res['machine'] = dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(), torch=torch.__version__, pillow=PIL.__version__,
+                          libjpeg_turbo=features.version('libjpeg_turbo'), numpy=numpy.__version__, rounds=args.rounds, date=time.strftime('%Y-%m-%d'))
+    results.write_text(json.dumps(res, indent=1)+'\n')
+    print(json.dumps(res, indent=1))
+
+if __name__=='__main__': main()
