@@ -31,6 +31,11 @@ def main():
     learn.fit(1)
     assert len(onecyc.lrs)==len(train_dl)
     dls.close()
+    block = DataBlock(splitter=FuncSplitter(lambda o: o.parent.parent.name=='val'), batch_tfms=[RandomResizedCrop(64, .5), Flip()])
+    dls = block.dataloaders(path, train_size=80, n_workers=n_workers, cache=True)
+    for epoch in range(2): assert sum(len(yb) for xb,yb in dls.train)==2000
+    assert first(dls.train)[0].shape==(128, 64, 64, 3)
+    dls.close()
     print('fastcore', fastcore.__version__, 'torch', torch.__version__, 'is fine')
 
 if __name__=='__main__': main()

@@ -118,7 +118,12 @@ def torch_loader(kind, prefetch=2):
     yield from epochs(lambda: (len(to_float(xb)) for xb,yb in dl))
 
 def fastai():
-    import fastai_without_torchvision     # does nothing where torchvision works
+    import types
+    try: import torchvision
+    except ImportError:     # fastai imports one function of it; here it's called with nothing to pad
+        for name in ('torchvision', 'torchvision.transforms', 'torchvision.transforms.functional'): sys.modules[name] = types.ModuleType(name)
+        def pad(x, padding, **kwargs): assert not any(padding); return x
+        sys.modules['torchvision.transforms.functional'].pad = pad
     from fastai.data.core import DataLoaders
     from fastai.data.block import DataBlock, CategoryBlock
     from fastai.data.transforms import get_image_files, GrandparentSplitter, parent_label
@@ -217,7 +222,7 @@ def pss(pid):
 
 def one(arm, python=sys.executable, memory=False, **env):
     "Run `arm` in a process of its own; its epochs, and the peak of all its processes' memory in MB"
-    p = subprocess.Popen([python, here, '--arm', arm], stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+    p = subprocess.Popen([python, here, '--arm', arm], stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': str(here.parents[1]), **env})
     peak = 0
     while memory and p.poll() is None: peak = max(peak, sum(map(pss, tree(p.pid)))); time.sleep(.02)
     out = p.communicate()[0]

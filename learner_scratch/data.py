@@ -87,7 +87,8 @@ def load_image(
     try:
         with Image.open(fn) as im:
             if size and draft: im.draft(None, (size, size))
-            if im.format!='JPEG' or 'exif' in im.info or 'xmp' in im.info: ImageOps.exif_transpose(im, in_place=True)
+            turned = im.format!='JPEG' or 'exif' in im.info or 'xmp' in im.info     # perhaps; to look takes time
+            if turned: ImageOps.exif_transpose(im, in_place=True)
             im.load()
             x = tensor(to_rgb(im))
     except Exception as e: raise OSError(f'cannot read the picture {fn}: {type(e).__name__}: {e}') from e
@@ -234,7 +235,8 @@ def batches(self:DataLoader,
 def _parts(ds): return [ds, *getattr(ds, '__dict__', {}).items()]
 def _same(a, b):
     "Do two lists, or lists of pairs, hold the same objects?"
-    return len(a)==len(b) and all(x is y or (type(x) is tuple and x[0]==y[0] and x[1] is y[1]) for x,y in zip(a, b))
+    def same(x, y): return x is y or (type(x) is tuple and x[0]==y[0] and x[1] is y[1])
+    return len(a)==len(b) and all(map(same, a, b))
 
 # %% ../nbs/00_data.ipynb #aafdd906
 @patch
@@ -295,15 +297,16 @@ def _deliver(self:DataLoader, answer):
     device = torch.device(self.device or 'cpu')
     with one_thread() if device.type=='cpu' else nullcontext():
         x,*rest = batch
-        if x.dtype!=torch.uint8 or device.type!='cpu': x = _own(x, device)     # else the floats will be a copy anyway
+        if x.dtype!=torch.uint8 or device.type!='cpu': x = _own(x, device)     # else the floats are a copy anyway
         return idxs, (to_float(x), *(_own(o, device) for o in rest)), skipped
 
 # %% ../nbs/00_data.ipynb #3ba2e53d
 @patch
-def _load(self:DataLoader, seed, batches):
+def _load(self:DataLoader, seed, batches, why):
     "An iterator over `batches`, from memory, made here, or by the crew"
     tasks = ((seed, idxs) for idxs in batches)
-    if self.cache and not self.item_tfms and self._cache().full(self.on_error=='skip'): answers = self._cache().answers(batches)
+    cached = self.cache and not self.item_tfms and self._cache()
+    if cached and cached.full(self.on_error=='skip'): answers = cached.answers(batches, why)
     elif self.n_workers:
         if self.crew is None: self.crew = _Crew(self)
         return self.crew.imap(self, tasks)
@@ -316,8 +319,8 @@ def __iter__(self:DataLoader):
     if self.cache: self._cache()     # which may refuse
     seed = int(torch.randint(2**31, (1,)))
     batches,n = self.batches(seed),0
-    self.skipped = {}
-    for idxs,batch,skipped in self._load(seed, batches):
+    before,self.skipped = self.skipped,{}
+    for idxs,batch,skipped in self._load(seed, batches, before):
         self.skipped.update(skipped)
         if not batch: continue
         xb,*rest = batch
@@ -352,7 +355,8 @@ def __getstate__(self:DataLoader): return {**self.__dict__, 'crew': None, 'cache
 def _cache(self:DataLoader):
     "The cache of `ds` as it is now"
     parts = _parts(self.ds)
-    if not self.cached or not _same(parts, self.cached[1]): self.cached = CachedDataset(self.ds, self.start_method),parts
+    if not self.cached or not _same(parts, self.cached[1]):
+        self.cached = CachedDataset(self.ds, self.start_method),parts
     return self.cached[0]
 
 # %% ../nbs/00_data.ipynb #7b455cdf
@@ -412,7 +416,7 @@ class DataLoaders:
     def _share(self):
         ours = [o for o in (self.train, self.valid) if isinstance(o, DataLoader)]
         alike = len({(o.n_workers, o.start_method, o.ahead, o.timeout) for o in ours})==1
-        if len(ours)==2 and self.train is not self.valid and alike: self.train.crew = self.valid.crew = _Crew(*ours)
+        if len(ours)==2 and ours[0] is not ours[1] and alike: self.train.crew = self.valid.crew = _Crew(*ours)
 
     def __setstate__(self, state): self.__dict__.update(state); self._share()
 

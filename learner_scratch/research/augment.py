@@ -35,7 +35,9 @@ class RandomResizedCrop:
         ratio=(3/4, 4/3), # Least and greatest width over height
         max_scale:float=1., # Largest area
     ):
-        if not 0<min_scale<=max_scale<=1: raise ValueError(f'areas are shares of the picture: 0 < min_scale <= max_scale <= 1, got {min_scale} and {max_scale}')
+        if not 0<min_scale<=max_scale<=1:
+            raise ValueError('areas are shares of the picture: 0 < min_scale <= max_scale <= 1, '
+                             f'got {min_scale} and {max_scale}')
         self.size,self.min_scale,self.ratio,self.max_scale = size,min_scale,ratio,max_scale
 
     def boxes(self,

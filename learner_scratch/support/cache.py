@@ -30,15 +30,16 @@ class CachedDataset:
         self.starts = [sum(sizes[:k]) for k in range(len(sizes))]
         need,free = sum(sizes),free_memory()
         if need>.9*free:
-            raise MemoryError(f'{len(ds):,} items would take {need/1e9:,.1f} GB of memory, and {free/1e9:,.1f} GB are '
-                              'free: choose a smaller size, or do without the cache')
+            raise MemoryError(f'{len(ds):,} items would take {need/1e9:,.1f} GB of memory, and {free/1e9:,.1f} GB '
+                              'are free: choose a smaller size, or do without the cache')
         self.shared = SharedBytes(max(need, 64), start_method)
 
     def __len__(self): return len(self.ds)
 
-    def columns(self) -> list: # A state for each item (0 unknown, 1 read, 2 unreadable), then a tensor for each place in an item
+    def columns(self) -> list: # States (0 unknown, 1 read, 2 unreadable), then a tensor for each place in an item
         "The memory; the first axis is the item's number"
-        return [self.shared.tensor((len(self.ds), *o.shape), o.dtype, at) for o,at in zip(self.like, self.starts)]
+        n,shared = len(self.ds),self.shared
+        return [shared.tensor((n, *o.shape), o.dtype, at) for o,at in zip(self.like, self.starts)]
 
     def __getitem__(self, i):
         states,*columns = self.columns()
@@ -46,7 +47,8 @@ class CachedDataset:
             states[i] = 2
             item = [_plain(o) for o in self.ds[i]]
             kinds = [[(tuple(o.shape), o.dtype) for o in os] for os in (item, self.like[1:])]
-            if kinds[0]!=kinds[1]: raise ValueError(f'item {i} is {kinds[0]}, and the first {kinds[1]}: a cache needs one kind')
+            if kinds[0]!=kinds[1]:
+                raise ValueError(f'item {i} is {kinds[0]}, and the first {kinds[1]}: a cache needs one kind')
             for o,c in zip(item, columns): c[i] = o
             states[i] = 1
         return tuple(c[i].clone() for c in columns)
@@ -70,11 +72,13 @@ def full(self:CachedDataset,
 @patch
 def answers(self:CachedDataset,
     batches, # Lists of item numbers
+    why=None, # What was wrong with unreadable items, as far as it's known
 ):
     "As from `load_batch`, out of memory"
     states,*columns = self.columns()
     for idxs in batches:
-        skipped = {i: 'it could not be read in an epoch before this one' for i in idxs if states[i]!=1}
+        reasons = {i: (why or {}).get(i, 'it could not be read in an earlier epoch') for i in idxs}
+        skipped = {i: reasons[i] for i in idxs if states[i]!=1}
         idxs = [i for i in idxs if i not in skipped]
         index = torch.tensor(idxs)
         yield idxs, tuple(c.index_select(0, index) for c in columns) if idxs else (), skipped

@@ -59,7 +59,8 @@ class SharedBytes:
     ) -> torch.Tensor: # In the shared memory: don't keep it
         "A view of these bytes"
         n = torch.Size(shape).numel()
-        return torch.frombuffer(self.buf, dtype=dtype, count=n, offset=offset).view(shape) if n else torch.empty(shape, dtype=dtype)
+        if not n: return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(self.buf, dtype=dtype, count=n, offset=offset).view(shape)
 
 # %% ../../nbs/support/workers.ipynb #0df6b935
 def free_memory() -> float: # Bytes; infinity if this system doesn't say
