@@ -11,10 +11,10 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 from learner_scratch.all import *
 
 results = Path(__file__).with_suffix('.json')
-crop = dict(train_size=80, batch_tfms=[RandomResizedCrop(64, min_scale=.35), Flip()])     # fastai's recipe for Imagenette
+both = dict(train_size=80, batch_tfms=[RandomResizedCrop(64, min_scale=.35), Flip()])     # fastai's recipe for Imagenette
 experiments = dict(
     draft=dict(epochs=8, arms=dict(full=dict(draft=False), draft=dict(draft=True))),
-    augment=dict(epochs=24, arms=dict(plain={}, flipped=dict(batch_tfms=[Flip()]), cropped=crop)))
+    augment=dict(epochs=24, arms=dict(plain={}, flipped=dict(batch_tfms=[Flip()]), cropped_and_flipped=both)))
 
 def train(seed, epochs, dls):
     "The history of one training"
@@ -42,7 +42,7 @@ def main():
         for arm,dls in loaders.items():
             history = train(seed, plan['epochs'], dls)
             runs[arm].append({k: round(history[-1][k], 4) for k in ('train_loss', 'train_accuracy', 'valid_loss', 'valid_accuracy')})
-            print(f"seed {seed}, {arm:10} {100*history[-1]['valid_accuracy']:.1f} % valid, {100*history[-1]['train_accuracy']:.1f} % train, "
+            print(f"seed {seed}, {arm:20} {100*history[-1]['valid_accuracy']:.1f} % valid, {100*history[-1]['train_accuracy']:.1f} % train, "
                   f"{sum(o['time'] for o in history):.0f} s", flush=True)
     for dls in loaders.values(): dls.close()
     first = None
@@ -50,7 +50,7 @@ def main():
         xs = [100*o['valid_accuracy'] for o in runs[arm]]
         first = first or xs
         gaps = [b-a for a,b in zip(first, xs)]
-        print(f'{arm:10} {statistics.mean(xs):.2f} ± {statistics.stdev(xs):.2f}; against the first, in pairs: {statistics.mean(gaps):+.2f} ± {statistics.stdev(gaps):.2f}')
+        print(f'{arm:20} {statistics.mean(xs):.2f} ± {statistics.stdev(xs):.2f}; against the first, in pairs: {statistics.mean(gaps):+.2f} ± {statistics.stdev(gaps):.2f}')
     res = json.loads(results.read_text()) if results.exists() else {}
     res[args.experiment] = dict(epochs=plan['epochs'], runs=runs, torch=torch.__version__, date=time.strftime('%Y-%m-%d'))
     results.write_text(json.dumps(res, indent=1)+'\n')

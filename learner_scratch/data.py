@@ -11,7 +11,7 @@ __all__ = ['image_extensions', 'get_image_files', 'tensor', 'to_rgb', 'resize', 
 import math, os, warnings, weakref
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from itertools import starmap
+from itertools import chain
 from pathlib import Path
 import numpy as np, torch
 import matplotlib.pyplot as plt
@@ -22,8 +22,7 @@ from fastcore.basics import first, noop, num_cpus, patch, store_attr
 from fastcore.foundation import L
 from .support.cache import CachedDataset
 from .support.datasets import URLs, untar_data
-from .support.random import (get_random_states, item_seeds, no_random, seed_cpu, set_random_states,
-                                            set_seed)
+from .support.random import item_seeds, no_random, seed_cpu, set_seed
 from .support.workers import WorkerPool
 
 # %% ../nbs/00_data.ipynb #279d50e1
@@ -49,8 +48,8 @@ def get_image_files(
 def tensor(
     x, # A number, a list, an array, a picture, a tensor
     *rest, # More numbers: `tensor(1, 2, 3)`
-) -> Tensor: # Floats are float32
-    "`x` as a tensor"
+) -> Tensor: # In the type of its values, but never float64
+    "`x` as a tensor; float64 becomes float32"
     if rest: x = (x, *rest)
     if isinstance(x, Image.Image): x = np.array(x)
     if isinstance(x, np.ndarray): x = torch.from_numpy(x)
@@ -87,8 +86,8 @@ def load_image(
     try:
         with Image.open(fn) as im:
             if size and draft: im.draft(None, (size, size))
-            turned = im.format!='JPEG' or 'exif' in im.info or 'xmp' in im.info     # perhaps; to look takes time
-            if turned: ImageOps.exif_transpose(im, in_place=True)
+            maybe_turned = im.format!='JPEG' or 'exif' in im.info or 'xmp' in im.info
+            if maybe_turned: ImageOps.exif_transpose(im, in_place=True)
             im.load()
             x = tensor(to_rgb(im))
     except Exception as e: raise OSError(f'cannot read the picture {fn}: {type(e).__name__}: {e}') from e
@@ -109,7 +108,7 @@ class Dataset:
         v2i:dict, # From a class's name to its number; `None` takes what `get_y` returns
         size:int=64, # Width and height in pixels; `None` leaves each picture as it is
         draft:bool=True, # As in `load_image`
-        get_x=noop, # The file of one of `fns`
+        get_x=noop, # The file of one of `fns`; nothing random, that's for `item_tfms`
         get_y=parent_label, # The label of one of `fns`
     ): store_attr()
 
@@ -151,7 +150,8 @@ def collate(
     try: return tuple(torch.stack([tensor(o) for o in column]) for column in zip(*items))
     except RuntimeError as e:
         shapes = {i: [tuple(tensor(o).shape) for o in item] for i,item in zip(idxs, items)}
-        odd = next(i for i in shapes if shapes[i]!=shapes[idxs[0]])
+        odd = next((i for i in shapes if shapes[i]!=shapes[idxs[0]]), None)
+        if odd is None: raise     # it wasn't the shapes
         raise ValueError('items of one batch must have one shape: '
                          f'item {idxs[0]} has {shapes[idxs[0]]}, item {odd} has {shapes[odd]}') from e
 
@@ -206,12 +206,13 @@ class DataLoader:
         timeout:float=120., # Seconds without any batch after which we give up
         item_tfms=(), # Functions of one input, called in the worker
         batch_tfms=(), # Functions of a batch of inputs and its `item_seeds`, called here, on `device`
-        cache:bool=False, # Keep what `ds` returns in memory, for the epochs after the first?
+        cache:bool=False, # Keep in memory what `ds` returns in the first epoch (its random numbers, too)?
         on_error:str='raise', # 'raise', or 'skip' the items that can't be read
         device=None, # Where batches are delivered; `None` is the CPU (a fit says where it needs them)
     ):
         if bs<1: raise ValueError(f'a batch needs at least one item, got bs={bs}')
         if n_workers<0: raise ValueError(f'n_workers is a number of processes, got {n_workers}')
+        if ahead<1: raise ValueError(f'a worker needs at least one batch at a time, got ahead={ahead}')
         if on_error not in ('raise', 'skip'): raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}")
         store_attr(but='item_tfms,batch_tfms')
         self.item_tfms,self.batch_tfms = L(item_tfms),L(batch_tfms)
@@ -238,6 +239,16 @@ def _same(a, b):
     def same(x, y): return x is y or (type(x) is tuple and x[0]==y[0] and x[1] is y[1])
     return len(a)==len(b) and all(map(same, a, b))
 
+# %% ../nbs/00_data.ipynb #ba87d123
+@patch
+def _cache(self:DataLoader):
+    "The cache of `ds` as it is now"
+    parts = _parts(self.ds)
+    if not self.cached or not _same(parts, self.cached[1]):
+        self.cached = None     # room for the new one
+        self.cached = CachedDataset(self.ds, self.start_method),parts
+    return self.cached[0]
+
 # %% ../nbs/00_data.ipynb #aafdd906
 @patch
 def _job(self:DataLoader):
@@ -245,7 +256,8 @@ def _job(self:DataLoader):
     ds = self._cache() if self.cache else self.ds
     seeded = bool(self.item_tfms) or not _fixed(self.ds)
     job = partial(load_batch, ds=ds, item_tfms=self.item_tfms, on_error=self.on_error, seeded=seeded)
-    return job, [ds, *_parts(self.ds), self.item_tfms, self.on_error, self.n_workers]
+    settings = self.item_tfms, self.on_error, self.n_workers, self.start_method, self.ahead, self.timeout
+    return job, [ds, *_parts(self.ds), *settings]
 
 # %% ../nbs/00_data.ipynb #501c0f3c
 def _call(jobs, which, *task): return jobs[which](*task)
@@ -255,16 +267,17 @@ class _Crew:
     "The workers of one loader, or of several that share them"
     def __init__(self, *loaders): self.loaders,self.pool,self.given = [weakref.ref(o) for o in loaders],None,[]
 
-    def start(self):
-        loaders = [o() for o in self.loaders]
-        jobs,self.given = zip(*((None, []) if o is None else o._job() for o in loaders))
-        dl = first(loaders, lambda o: o is not None)
+    def start(self, dl):
+        "Start workers for all loaders, as many as `dl` wants"
+        jobs,given = zip(*((None, []) if o() is None else o()._job() for o in self.loaders))
+        if self.pool and not self.pool.readers: self.pool.close()     # else the last reader's end will
         self.pool = WorkerPool(partial(_call, jobs), dl.n_workers, dl.start_method, dl.ahead, dl.timeout)
+        self.given = given
         self.pool.start()
 
     def imap(self, loader, tasks):
-        which = [o() for o in self.loaders].index(loader)
-        if not self.pool or not _same(loader._job()[1], self.given[which]): self.start()
+        which = [o() for o in self.loaders].index(loader)     # its place says which job is meant
+        if not self.pool or not _same(loader._job()[1], self.given[which]): self.start(loader)
         return self.pool.imap(((which, *task) for task in tasks), take=loader._deliver)
 
     def close(self):
@@ -306,11 +319,13 @@ def _load(self:DataLoader, seed, batches, why):
     "An iterator over `batches`, from memory, made here, or by the crew"
     tasks = ((seed, idxs) for idxs in batches)
     cached = self.cache and not self.item_tfms and self._cache()
-    if cached and cached.full(self.on_error=='skip'): answers = cached.answers(batches, why)
+    if cached and cached.has(list(chain.from_iterable(batches)), self.on_error=='skip'): answers = cached.answers(batches, why)
     elif self.n_workers:
         if self.crew is None: self.crew = _Crew(self)
         return self.crew.imap(self, tasks)
-    else: answers = starmap(self._job()[0], tasks)
+    else:
+        job = self._job()[0]
+        answers = (job(*task) for task in tasks)
     return map(self._deliver, answers)
 
 # %% ../nbs/00_data.ipynb #17cf4e40
@@ -349,15 +364,6 @@ def pool(self:DataLoader): return self.crew and self.crew.pool
 # %% ../nbs/00_data.ipynb #d02e69b1
 @patch
 def __getstate__(self:DataLoader): return {**self.__dict__, 'crew': None, 'cached': None}
-
-# %% ../nbs/00_data.ipynb #79215579
-@patch
-def _cache(self:DataLoader):
-    "The cache of `ds` as it is now"
-    parts = _parts(self.ds)
-    if not self.cached or not _same(parts, self.cached[1]):
-        self.cached = CachedDataset(self.ds, self.start_method),parts
-    return self.cached[0]
 
 # %% ../nbs/00_data.ipynb #7b455cdf
 def default_device() -> torch.device: # CUDA if there is one, else MPS, else the CPU
@@ -434,7 +440,9 @@ class DataLoaders:
 def start(self:DataLoaders):
     "Start the workers in the background"
     for dl in (self.train, self.valid):
-        if isinstance(dl, DataLoader) and dl.n_workers and not (dl.pool and dl.pool.workers): dl.crew.start()
+        if not isinstance(dl, DataLoader) or not dl.n_workers or (dl.pool and dl.pool.workers): continue
+        if dl.crew is None: dl.crew = _Crew(dl)
+        dl.crew.start(dl)
 
 # %% ../nbs/00_data.ipynb #ede93fae
 _split_names = ['train', 'valid', 'validation', 'val', 'test']
@@ -448,10 +456,12 @@ def split_files(
     "The pictures under `path`, split by its folders' names or at random"
     path,files = Path(path),get_image_files(path)
     top = files.map(lambda o: o.relative_to(path).parts[0].lower())
-    loose = first(o for o,t in zip(files, top) if o.parent==path or (o.parent.parent==path and t in _split_names))
-    if loose: raise ValueError(f'{loose} lies in no folder of a class: each class needs a folder of its own')
     valid_name = first(o for o in _split_names[1:] if o in top)
-    if 'train' in top and valid_name: return files[top.map('train'.__eq__)], files[top.map(valid_name.__eq__)]
+    is_split = 'train' in top and valid_name
+    no_class = (lambda o,t: o.parent.parent==path and t in _split_names) if is_split else (lambda o,t: o.parent==path)
+    loose = first(o for o,t in zip(files, top) if o.parent==path or no_class(o, t))
+    if loose: raise ValueError(f'{loose} lies in no folder of a class: each class needs a folder of its own')
+    if is_split: return files[top.map('train'.__eq__)], files[top.map(valid_name.__eq__)]
     idxs = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
     cut = round(valid_pct*len(files))
     return files[sorted(idxs[cut:])], files[sorted(idxs[:cut])]

@@ -13,7 +13,7 @@ import numpy as np
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 from .callbacks import Callback, ProgressCallback, TrackResults
-from .data import get_random_states, set_random_states
+from .support.random import get_random_states, set_random_states
 from .learner import CancelEpochException, CancelFitException, Learner
 
 # %% ../nbs/05_schedulers.ipynb #415576be

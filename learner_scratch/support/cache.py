@@ -6,6 +6,7 @@
 __all__ = ['CachedDataset']
 
 # %% ../../nbs/support/cache.ipynb #24a236d1
+import weakref
 import torch
 from fastcore.basics import first, patch
 from .random import no_random
@@ -16,6 +17,9 @@ def _plain(o):
     "`o` as a tensor; floats are float32"
     o = torch.as_tensor(o)
     return o.float() if o.dtype==torch.float64 else o
+
+# %% ../../nbs/support/cache.ipynb #1e890b6d
+_caches = weakref.WeakSet()     # what one has been promised, another can't have
 
 # %% ../../nbs/support/cache.ipynb #f6f5bee0
 class CachedDataset:
@@ -28,13 +32,19 @@ class CachedDataset:
         self.ds,self.like = ds,[torch.tensor(0, dtype=torch.uint8), *map(_plain, readable)]
         sizes = [-(-len(ds)*o.nbytes//64)*64 for o in self.like]
         self.starts = [sum(sizes[:k]) for k in range(len(sizes))]
-        need,free = sum(sizes),free_memory()
+        need,free = sum(sizes),free_memory()-sum(o.promised() for o in _caches)
         if need>.9*free:
             raise MemoryError(f'{len(ds):,} items would take {need/1e9:,.1f} GB of memory, and {free/1e9:,.1f} GB '
                               'are free: choose a smaller size, or do without the cache')
         self.shared = SharedBytes(max(need, 64), start_method)
+        _caches.add(self)
 
     def __len__(self): return len(self.ds)
+
+    def promised(self) -> int: # Bytes that haven't been filled yet
+        "What this cache will still take"
+        states = self.columns()[0]
+        return self.shared.size*int((states==0).sum())//max(1, len(states))
 
     def columns(self) -> list: # States (0 unknown, 1 read, 2 unreadable), then a tensor for each place in an item
         "The memory; the first axis is the item's number"
@@ -44,14 +54,20 @@ class CachedDataset:
     def __getitem__(self, i):
         states,*columns = self.columns()
         if states[i]!=1:
-            states[i] = 2
-            item = [_plain(o) for o in self.ds[i]]
-            kinds = [[(tuple(o.shape), o.dtype) for o in os] for os in (item, self.like[1:])]
-            if kinds[0]!=kinds[1]:
-                raise ValueError(f'item {i} is {kinds[0]}, and the first {kinds[1]}: a cache needs one kind')
+            try: item = self._read(i)
+            except Exception:
+                if states[i]!=1: states[i] = 2     # another process may have been luckier
+                raise
             for o,c in zip(item, columns): c[i] = o
             states[i] = 1
         return tuple(c[i].clone() for c in columns)
+
+    def _read(self, i):
+        item = [_plain(o) for o in self.ds[i]]
+        kinds = [[(tuple(o.shape), o.dtype) for o in os] for os in (item, self.like[1:])]
+        if kinds[0]!=kinds[1]:
+            raise ValueError(f'item {i} is {kinds[0]}, and the first {kinds[1]}: a cache needs one kind')
+        return item
 
 # %% ../../nbs/support/cache.ipynb #8716d749
 def _try(ds, i):
@@ -61,11 +77,12 @@ def _try(ds, i):
 
 # %% ../../nbs/support/cache.ipynb #1314b36b
 @patch
-def full(self:CachedDataset,
+def has(self:CachedDataset,
+    idxs, # Numbers of items
     skip:bool=False, # Are unreadable items in order?
 ) -> bool:
-    "Has every item been read?"
-    states = self.columns()[0]
+    "Have these items been read?"
+    states = self.columns()[0][torch.as_tensor(idxs, dtype=torch.int64)]
     return bool((states>0).all() if skip else (states==1).all())
 
 # %% ../../nbs/support/cache.ipynb #2e7623c6

@@ -14,7 +14,7 @@ from torch import Tensor
 # %% ../../nbs/support/random.ipynb #66a16378
 def set_seed(
     s:int, # The seed
-    reproducible:bool=False, # Make cuDNN deterministic too, which is slower?
+    reproducible:bool=False, # Make cuDNN deterministic too, from now on, which is slower?
 ):
     "Seed Python's, NumPy's and PyTorch's random numbers"
     random.seed(s); np.random.seed(s % 2**32); torch.manual_seed(s)
@@ -48,17 +48,20 @@ def no_random(
 ):
     "Seed the three generators for a block, and put them back afterwards as if it had never been"
     states = get_random_states()
-    try: set_seed(seed); yield
+    seeded = set_seed if states[3] else seed_cpu     # a GPU that hasn't begun would remember the seed
+    try: seeded(seed); yield
     finally: set_random_states(states)
 
 # %% ../../nbs/support/random.ipynb #a57e20e6
 def mix(
     z:Tensor, # int64; neighbours are welcome
 ) -> Tensor: # int64, at least 0, the same shape
-    "Whole numbers, each stirred by itself: equal ones stay equal, and all others look unrelated"
-    def shifted(z, n): return z ^ ((z >> n) & (2**(64-n)-1))
-    z = shifted(z*-7046029254386353131, 30)*-4658895280553007687
-    return shifted(shifted(z, 27)*-7723592293110705685, 31) & (2**63-1)
+    "The `z`-th number of SplitMix begun at 0: equal ones stay equal, and all others look unrelated"
+    def shifted(z, n): return z ^ ((z >> n) & (2**(64-n)-1))     # as if there were no sign
+    z = (z+1)*(0x9E3779B97F4A7C15-2**64)
+    z = shifted(z, 30)*(0xBF58476D1CE4E5B9-2**64)
+    z = shifted(z, 27)*(0x94D049BB133111EB-2**64)
+    return shifted(z, 31) & (2**63-1)
 
 # %% ../../nbs/support/random.ipynb #5f3fe1b2
 def item_seeds(
@@ -66,7 +69,7 @@ def item_seeds(
     idxs, # Numbers of items
 ) -> Tensor: # int64, shape (len(idxs),)
     "A seed for each item of an epoch, whatever batch it's in"
-    return mix(mix(torch.tensor([seed])) + torch.as_tensor(idxs, dtype=torch.int64))
+    return mix(mix(torch.tensor([seed % 2**62])) + torch.as_tensor(idxs, dtype=torch.int64))
 
 # %% ../../nbs/support/random.ipynb #a0383870
 def uniform(

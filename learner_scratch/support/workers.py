@@ -6,7 +6,7 @@
 __all__ = ['default_start_method', 'SharedBytes', 'free_memory', 'WorkerError', 'WorkerPool']
 
 # %% ../../nbs/support/workers.ipynb #6e38cf37
-import gc, io, math, mmap, os, sys, pickle, shutil, signal, warnings, weakref, traceback
+import gc, io, math, mmap, os, sys, pickle, shutil, signal, time, warnings, weakref, traceback
 import multiprocessing as mp
 from collections import deque
 from copy import deepcopy
@@ -79,12 +79,13 @@ def free_memory() -> float: # Bytes; infinity if this system doesn't say
 class _TensorPickler(pickle.Pickler):
     "A pickler that sends a plain tensor by value, as a NumPy array"
     def reducer_override(self, o):
-        plain = type(o) is torch.Tensor and o.device.type=='cpu' and not o.requires_grad
-        return (torch.from_numpy, (o.numpy(),)) if plain and o.dtype!=torch.bfloat16 else NotImplemented
+        if type(o) is not torch.Tensor or o.device.type!='cpu' or o.requires_grad: return NotImplemented
+        try: return torch.from_numpy, (o.numpy(),)
+        except (RuntimeError, TypeError): return NotImplemented     # a kind that NumPy doesn't know
 
 # %% ../../nbs/support/workers.ipynb #2628c9b0
 def _dumps(o, apart=None):
-    "`o` as bytes; with `apart`, that is called with each large buffer instead"
+    "`o` as bytes; with `apart`, that is called with each array's buffer instead"
     buffer = io.BytesIO()
     _TensorPickler(buffer, protocol=5, buffer_callback=apart).dump(o)
     return buffer.getvalue()
@@ -151,7 +152,7 @@ def _run(job, ticket, slot, args):
     "One task's answer, as bytes: the ticket, whether all went well, and what `_pack` returned"
     try:
         func = pickle.loads(job) if isinstance(job, bytes) else job
-        return pickle.dumps((ticket, True, *_pack(func(*args), slot)))
+        return pickle.dumps((ticket, True, *_pack(func(*pickle.loads(args)), slot)))
     except Exception as e: return pickle.dumps((ticket, False, *_pack((_portable(e), traceback.format_exc()))))
 
 # %% ../../nbs/support/workers.ipynb #cdbc7b3d
@@ -201,9 +202,13 @@ def _stop(workers, owner):
     "Close the pipes, so that the workers leave; kill those that don't"
     if os.getpid()!=owner: return
     for w in workers: w.conn.close()
+    until = time.monotonic()+1
     for w in workers:
-        w.process.join(1)
-        if w.process.is_alive(): w.process.kill(); w.process.join()
+        w.process.join(max(0, until-time.monotonic()))
+        if w.process.is_alive(): w.process.kill()
+    for w in workers:
+        w.process.join(5)
+        if w.process.is_alive(): warnings.warn(f'worker {w.process.pid} does not even die: is a disk of its silent?')
     workers.clear()
 
 # %% ../../nbs/support/workers.ipynb #d4f05711
@@ -218,12 +223,13 @@ class WorkerPool:
         slot_size:int=2**26, # Most bytes of an answer that shared memory carries; 0 uses the pipe alone
     ):
         if n_workers<1: raise ValueError(f'a pool needs at least 1 worker, got n_workers={n_workers}')
+        if ahead<1: raise ValueError(f'a worker needs at least 1 task at a time, got ahead={ahead}')
         start_method = start_method or default_start_method()
         if start_method not in mp.get_all_start_methods():
             raise ValueError(f'cannot start workers by {start_method!r}, only by {mp.get_all_start_methods()}')
         store_attr()
         self.workers,self.results,self.wanted,self.last_ticket,self.owner = [],{},set(),0,os.getpid()
-        self.shared,self.free,self.lent = None,[],{}
+        self.shared,self.free,self.lent,self.readers = None,[],{},0
         self._end = weakref.finalize(self, _stop, self.workers, self.owner)
 
     def close(self):
@@ -251,18 +257,21 @@ def start(self:WorkerPool):
     try: self.shared,self.free = SharedBytes(n*self.slot_size, self.start_method) if n else None, list(range(n))
     except OSError: pass     # no such memory: the pipe will do
     ctx = mp.get_context(self.start_method)
-    for _ in range(self.n_workers): self.workers.append(_Worker(ctx, job, self.shared, self.slot_size))
+    try:
+        for _ in range(self.n_workers): self.workers.append(_Worker(ctx, job, self.shared, self.slot_size))
+    except BaseException: self.close(); raise
 
 # %% ../../nbs/support/workers.ipynb #95db1532
 @patch
 def _submit(self:WorkerPool, args):
+    packed = pickle.dumps(args)
     ticket = self.last_ticket = self.last_ticket+1
     worker = min(self.workers, key=lambda w: len(w.tickets), default=None)
     if worker is None: raise WorkerError('the pool was closed while it was being read')
     worker.tickets[ticket] = args
     self.wanted.add(ticket)
     if self.free: self.lent[ticket] = self.free.pop()
-    try: worker.conn.send_bytes(pickle.dumps((ticket, self.lent.get(ticket), args)))
+    try: worker.conn.send_bytes(pickle.dumps((ticket, self.lent.get(ticket), packed)))
     except OSError: self._bury(worker)
     return ticket
 
@@ -304,9 +313,9 @@ def _wait(self:WorkerPool, ticket):
 # %% ../../nbs/support/workers.ipynb #423c7272
 @patch
 def _hear(self:WorkerPool, worker):
-    "Take one piece of a message, and the answer if that was the last"
+    "Take the pieces that are here, and the answer if the last is among them"
     try:
-        while not worker.pieces or worker.conn.poll():
+        while not worker.pieces or worker.conn.poll():     # `wait` has promised us one; whether there are more, `poll` knows
             piece = worker.conn.recv_bytes()
             worker.pieces.append(piece[1:])
             if piece[0]: break
@@ -338,6 +347,7 @@ def imap(self:WorkerPool,
     "Yield `func(*task)` for each of `tasks`, in order"
     self.start()
     tasks,under_way = iter(tasks),deque()
+    self.readers += 1
     try:
         for task in islice(tasks, self.n_workers*self.ahead): under_way.append(self._submit(task))
         while under_way:
@@ -349,6 +359,7 @@ def imap(self:WorkerPool,
             yield value
     except KeyboardInterrupt: self.close(); raise
     finally:
+        self.readers -= 1
         for ticket in under_way:
             self.wanted.discard(ticket)
             if self.results.pop(ticket, None): self._give_back(ticket)
