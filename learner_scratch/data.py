@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import RLock
 import numpy as np, torch
 import matplotlib.pyplot as plt
 import torch.nn.functional as F
@@ -110,7 +111,10 @@ class Dataset:
         draft:bool=True, # As in `load_image`
         get_x=noop, # The file of one of `fns`; nothing random, that's for `item_tfms`
         get_y=parent_label, # The label of one of `fns`
-    ): store_attr()
+    ):
+        if size is not None and (not isinstance(size, int) or size<1):
+            raise ValueError(f'size is the number of pixels of width and height, got {size!r}')
+        store_attr()
 
     def __len__(self): return len(self.fns)
 
@@ -140,6 +144,13 @@ def show_image(
     ax.axis('off')
     return ax
 
+# %% ../nbs/00_data.ipynb #4562bb61
+def _part(o, i, k):
+    "Part `k` of item `i`, as a tensor"
+    try: return tensor(o)
+    except Exception as e:
+        raise TypeError(f'part {k} of item {i}, a {type(o).__name__}, cannot become a tensor: {e}') from e
+
 # %% ../nbs/00_data.ipynb #6f428690
 def collate(
     idxs, # Numbers of items
@@ -147,7 +158,10 @@ def collate(
 ) -> tuple: # A tensor for each place in the tuple, first axis `len(idxs)`
     "The items `idxs` of `ds`, stacked"
     items = [ds[i] for i in idxs]
-    try: return tuple(torch.stack([tensor(o) for o in column]) for column in zip(*items))
+    odd = next((i for i,o in zip(idxs, items) if len(o)!=len(items[0])), None)
+    if odd is not None: raise ValueError(f'item {idxs[0]} has {len(items[0])} parts, and item {odd} {len(ds[odd])}')
+    columns = [[_part(o, i, k) for i,o in zip(idxs, column)] for k,column in enumerate(zip(*items))]
+    try: return tuple(map(torch.stack, columns))
     except RuntimeError as e:
         shapes = {i: [tuple(tensor(o).shape) for o in item] for i,item in zip(idxs, items)}
         odd = next((i for i in shapes if shapes[i]!=shapes[idxs[0]]), None)
@@ -182,7 +196,10 @@ def load_batch(
         for i,item_seed in zip(idxs, item_seeds(seed, idxs).tolist()):
             if seeded: seed_cpu(item_seed)
             try:
-                x,*rest = ds[i]
+                item = ds[i]
+                if not isinstance(item, (tuple, list)):
+                    raise TypeError(f'an item is a tuple, of an input and mostly a target; this is a {type(item).__name__}')
+                x,*rest = item
                 for f in item_tfms: x = f(x)
                 items[i] = x,*rest
             except Exception as e:
@@ -243,7 +260,7 @@ def _same(a, b):
 @patch
 def _cache(self:DataLoader):
     "The cache of `ds` as it is now"
-    parts = _parts(self.ds)
+    parts = [*_parts(self.ds), self.start_method]
     if not self.cached or not _same(parts, self.cached[1]):
         self.cached = None     # room for the new one
         self.cached = CachedDataset(self.ds, self.start_method),parts
@@ -255,7 +272,7 @@ def _job(self:DataLoader):
     "What a worker does for this loader, and what that depends on"
     ds = self._cache() if self.cache else self.ds
     seeded = bool(self.item_tfms) or not _fixed(self.ds)
-    job = partial(load_batch, ds=ds, item_tfms=self.item_tfms, on_error=self.on_error, seeded=seeded)
+    job = partial(load_batch, ds=ds, item_tfms=L(self.item_tfms), on_error=self.on_error, seeded=seeded)
     settings = self.item_tfms, self.on_error, self.n_workers, self.start_method, self.ahead, self.timeout
     return job, [ds, *_parts(self.ds), *settings]
 
@@ -265,7 +282,8 @@ def _call(jobs, which, *task): return jobs[which](*task)
 # %% ../nbs/00_data.ipynb #0f30a91a
 class _Crew:
     "The workers of one loader, or of several that share them"
-    def __init__(self, *loaders): self.loaders,self.pool,self.given = [weakref.ref(o) for o in loaders],None,[]
+    def __init__(self, *loaders):
+        self.loaders,self.pool,self.given,self.lock = [weakref.ref(o) for o in loaders],None,[],RLock()
 
     def start(self, dl):
         "Start workers for all loaders, as many as `dl` wants"
@@ -277,7 +295,8 @@ class _Crew:
 
     def imap(self, loader, tasks):
         which = [o() for o in self.loaders].index(loader)     # its place says which job is meant
-        if not self.pool or not _same(loader._job()[1], self.given[which]): self.start(loader)
+        with self.lock:
+            if not self.pool or not _same(loader._job()[1], self.given[which]): self.start(loader)
         return self.pool.imap(((which, *task) for task in tasks), take=loader._deliver)
 
     def close(self):
@@ -339,7 +358,9 @@ def __iter__(self:DataLoader):
         self.skipped.update(skipped)
         if not batch: continue
         xb,*rest = batch
-        for k,f in enumerate(self.batch_tfms): xb = f(xb, item_seeds(seed+1+k, idxs))
+        for k,f in enumerate(L(self.batch_tfms)):
+            try: xb = f(xb, item_seeds(seed+1+k, idxs))
+            except Exception as e: e.add_note(f'This was batch_tfms[{k}], called with a batch of inputs and their seeds.'); raise
         n += len(idxs)
         yield xb, *rest
     if self.skipped: self._report(n)
@@ -355,8 +376,9 @@ def _report(self:DataLoader, n):
 # %% ../nbs/00_data.ipynb #39580832
 @patch
 def close(self:DataLoader):
-    "Stop the workers; the next epoch starts new ones"
+    "Stop the workers and empty the cache; the next epoch starts anew"
     if self.crew: self.crew.close()
+    self.cached = None
 
 @patch(as_prop=True)
 def pool(self:DataLoader): return self.crew and self.crew.pool

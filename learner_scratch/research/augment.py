@@ -55,6 +55,8 @@ class RandomResizedCrop:
         x:Tensor, # Pictures, shape (bs,h,w,c), float
         seeds:Tensor, # One for each, shape (bs,)
     ) -> Tensor: # Shape (bs,size,size,c)
+        if x.ndim!=4 or x.shape[3] not in (1, 3, 4):
+            raise ValueError(f'expected pictures of shape (bs,h,w,c), channels last, got {tuple(x.shape)}')
         left,top,w,h = self.boxes(seeds).to(x.device, x.dtype).unbind(1)
         zero = torch.zeros_like(w)
         # `affine_grid` counts from -1 at the left and top to 1 at the right and bottom

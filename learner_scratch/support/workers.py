@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import RLock, Thread
 import cloudpickle, torch
 from fastcore.basics import patch, store_attr
 
@@ -229,7 +229,7 @@ class WorkerPool:
             raise ValueError(f'cannot start workers by {start_method!r}, only by {mp.get_all_start_methods()}')
         store_attr()
         self.workers,self.results,self.wanted,self.last_ticket,self.owner = [],{},set(),0,os.getpid()
-        self.shared,self.free,self.lent,self.readers = None,[],{},0
+        self.shared,self.free,self.lent,self.readers,self.lock = None,[],{},0,RLock()
         self._end = weakref.finalize(self, _stop, self.workers, self.owner)
 
     def close(self):
@@ -345,21 +345,24 @@ def imap(self:WorkerPool,
     take=deepcopy, # Makes of an answer in shared memory one that may be kept
 ):
     "Yield `func(*task)` for each of `tasks`, in order"
-    self.start()
     tasks,under_way = iter(tasks),deque()
-    self.readers += 1
+    def submit(n):
+        for task in islice(tasks, n): under_way.append(self._submit(task))
+    with self.lock: self.start(); self.readers += 1
     try:
-        for task in islice(tasks, self.n_workers*self.ahead): under_way.append(self._submit(task))
+        with self.lock: submit(self.n_workers*self.ahead)
         while under_way:
             ticket = under_way[0]
-            while ticket not in self.results: self._wait(ticket)
-            self.wanted.discard(under_way.popleft())
-            value = self._take(ticket, take)
-            for task in islice(tasks, 1): under_way.append(self._submit(task))
+            with self.lock:
+                if ticket not in self.results: self._wait(ticket); continue
+                self.wanted.discard(under_way.popleft())
+                value = self._take(ticket, take)
+                submit(1)
             yield value
     except KeyboardInterrupt: self.close(); raise
     finally:
-        self.readers -= 1
-        for ticket in under_way:
-            self.wanted.discard(ticket)
-            if self.results.pop(ticket, None): self._give_back(ticket)
+        with self.lock:
+            self.readers -= 1
+            for ticket in under_way:
+                self.wanted.discard(ticket)
+                if self.results.pop(ticket, None): self._give_back(ticket)
