@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['image_extensions', 'get_image_files', 'tensor', 'to_rgb', 'resize', 'load_image', 'parent_label', 'Dataset',
            'show_image', 'collate', 'to_float', 'load_batch', 'DataLoader', 'one_thread', 'default_device', 'to_device',
-           'Normalize', 'channels_first', 'DataLoaders', 'split_files', 'show_batch']
+           'Normalize', 'channels_first', 'DataLoaders', 'RandomSplitter', 'split_files', 'show_batch']
 
 # %% ../nbs/00_data.ipynb #97799237
 import math, os, warnings, weakref
@@ -466,6 +466,36 @@ def start(self:DataLoaders):
         if dl.crew is None: dl.crew = _Crew(dl)
         dl.crew.start(dl)
 
+# %% ../nbs/00_data.ipynb #205a9cbd
+@patch(cls_method=True)
+def from_dsets(cls:DataLoaders,
+    train_ds, # To train on
+    valid_ds, # To be judged by
+    bs:int=128, # Items in a training batch; validation takes twice as many
+    n_workers:int=None, # Processes, for both loaders; `None` is one for each processor, 16 at most
+    vocab=None, # Names of the classes, by number
+    item_tfms=(), # For the training loader
+    batch_tfms=(), # For the training loader
+    **kwargs # For both loaders
+): # The loaders
+    "Loaders for two data sets"
+    kwargs['n_workers'] = min(16, num_cpus()) if n_workers is None else n_workers
+    return cls(DataLoader(train_ds, bs, shuffle=True, item_tfms=item_tfms, batch_tfms=batch_tfms, **kwargs),
+               DataLoader(valid_ds, 2*bs, **kwargs), vocab=vocab)
+
+# %% ../nbs/00_data.ipynb #590022b5
+def RandomSplitter(
+    valid_pct:float=.2, # Share of the validation set
+    seed:int=42, # Of the choice
+): # A function of items that returns two lists of numbers
+    "Split at random, the same way each time"
+    if not 0<valid_pct<1: raise ValueError(f'valid_pct is a share between 0 and 1, got {valid_pct}')
+    def split(items):
+        idxs = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed)).tolist()
+        cut = round(valid_pct*len(items))
+        return sorted(idxs[cut:]), sorted(idxs[:cut])
+    return split
+
 # %% ../nbs/00_data.ipynb #ede93fae
 _split_names = ['train', 'valid', 'validation', 'val', 'test']
 
@@ -484,9 +514,7 @@ def split_files(
     loose = first(o for o,t in zip(files, top) if o.parent==path or no_class(o, t))
     if loose: raise ValueError(f'{loose} lies in no folder of a class: each class needs a folder of its own')
     if is_split: return files[top.map('train'.__eq__)], files[top.map(valid_name.__eq__)]
-    idxs = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
-    cut = round(valid_pct*len(files))
-    return files[sorted(idxs[cut:])], files[sorted(idxs[:cut])]
+    return tuple(files[o] for o in RandomSplitter(valid_pct, seed)(files))
 
 # %% ../nbs/00_data.ipynb #d3619de8
 @patch(cls_method=True)
@@ -509,11 +537,8 @@ def from_folder(cls:DataLoaders,
         raise ValueError(f'{path} needs pictures to train on and to validate on, '
                          f'it has {len(train)} and {len(valid)}')
     if len(vocab)<2: raise ValueError(f'{path} has one class only, {vocab[0]!r}: nothing to tell apart')
-    n_workers = min(16, num_cpus()) if n_workers is None else n_workers
-    train_ds,valid_ds = (Dataset(o, vocab.val2idx(), n) for o,n in ((train, train_size or size), (valid, size)))
-    tfms = dict(item_tfms=item_tfms, batch_tfms=batch_tfms)
-    return cls(DataLoader(train_ds, bs, shuffle=True, n_workers=n_workers, **tfms, **kwargs),
-               DataLoader(valid_ds, 2*bs, n_workers=n_workers, **kwargs), vocab=vocab)
+    dss = (Dataset(o, vocab.val2idx(), n) for o,n in ((train, train_size or size), (valid, size)))
+    return cls.from_dsets(*dss, bs=bs, n_workers=n_workers, vocab=vocab, item_tfms=item_tfms, batch_tfms=batch_tfms, **kwargs)
 
 # %% ../nbs/00_data.ipynb #ac4a0133
 def show_batch(

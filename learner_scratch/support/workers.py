@@ -94,7 +94,7 @@ def _dumps(o, apart=None):
 def _pack(
     o, # Any object
     slot=None, # A view of shared memory
-): # Its bytes, and the end of each buffer that was put into `slot`
+): # Its bytes, and where each buffer begins and ends that was put into `slot`
     "`o` for its journey"
     apart = []
     body = _dumps(o, apart.append)
