@@ -17,6 +17,12 @@ def _check(input, target, name):
         raise ValueError(f'{name} needs predictions of shape (…,classes) for targets of shape (…), '
                          f'got {tuple(input.shape)} and {tuple(target.shape)}')
 
+def _explain(e, input, target, name):
+    "Raise what is meant by the error `e` of `gather`"
+    low,high = int(target.min()),int(target.max())
+    if low>=0 and high<input.shape[-1]: raise e
+    raise ValueError(f'{name} got targets from {low} to {high} for {input.shape[-1]} classes') from e
+
 # %% ../nbs/02_loss.ipynb #690d9b72
 def nll(
     input:Tensor, # Log-probabilities, shape (…,classes), in nats
@@ -25,9 +31,7 @@ def nll(
     "Negative log likelihood: minus the right class's log-probability, on average"
     _check(input, target, 'nll')
     try: picked = input.gather(-1, target.long().unsqueeze(-1))
-    except (RuntimeError, IndexError) as e:
-        low,high = int(target.min()),int(target.max())
-        raise ValueError(f'nll got targets from {low} to {high} for {input.shape[-1]} classes') from e
+    except (RuntimeError, IndexError) as e: _explain(e, input, target, 'nll')
     return -picked.mean()
 
 # %% ../nbs/02_loss.ipynb #95c26b38
@@ -48,13 +52,37 @@ def log_softmax(
     "Log-probabilities of the classes, in nats"
     return x - logsumexp(x, keepdim=True)
 
+# %% ../nbs/02_loss.ipynb #66a44b4d
+class _CrossEntropy(torch.autograd.Function):
+    "`nll(log_softmax(x), yb)`, with its gradient worked out"
+    @staticmethod
+    def forward(ctx, x, yb):
+        yb = yb.long().unsqueeze(-1)                               # (…,1)
+        logs = (x.float() if x.itemsize<4 else x) - x.amax(-1, keepdim=True)
+        right,exps = logs.gather(-1, yb),logs.exp_()
+        sums = exps.sum(-1, keepdim=True)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(x)
+            ctx.yb,ctx.difference = yb,exps.div_(sums).scatter_(-1, yb, -1., reduce='add')
+        return sums.log_().sub_(right).mean()
+
+    @staticmethod
+    def backward(ctx, g):
+        x, = ctx.saved_tensors
+        if torch.is_grad_enabled():     # somebody wants the gradient of the gradient
+            difference = log_softmax(x).exp().scatter_add(-1, ctx.yb, -torch.ones_like(ctx.yb, dtype=x.dtype))
+        else: difference = ctx.difference
+        return (difference*(g/ctx.yb.numel())).to(x.dtype), None
+
 # %% ../nbs/02_loss.ipynb #2a14bc5e
 def cross_entropy(
     preds:Tensor, # Logits, shape (…,classes)
     yb:Tensor, # Numbers of the right classes, shape (…), integer
-) -> Tensor: # The mean loss, in nats
+) -> Tensor: # The mean loss, in nats; for logits in half precision, in `float32`
     "How surprised the model was by the right classes, on average"
-    return nll(log_softmax(preds), yb)
+    _check(preds, yb, 'cross_entropy')
+    try: return _CrossEntropy.apply(preds, yb)
+    except (RuntimeError, IndexError) as e: _explain(e, preds, yb, 'cross_entropy')
 
 # %% ../nbs/02_loss.ipynb #dcd644b1
 def accuracy(

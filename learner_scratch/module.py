@@ -240,7 +240,7 @@ class ConvLayer(Module):
         if x.shape[-3]!=self.ni: raise ValueError(f'expected shape (bs,{self.ni},h,w), got {tuple(x.shape)}: '
                                                   'channels come second, see `channels_first`')
         res = F.conv2d(x, self.w, self.b, self.stride, padding=1)
-        return res.relu() if self.act else res
+        return res.relu_() if self.act else res
 
 # %% ../nbs/01_module.ipynb #b73d1878
 class Linear(Module):
@@ -257,7 +257,7 @@ class Linear(Module):
     def forward(self,
         x:Tensor, # Shape (…,ni)
     ) -> Tensor: # Shape (…,nf)
-        return x @ self.w.T + self.b
+        return torch.addmm(self.b, x, self.w.T) if x.ndim==2 else x @ self.w.T + self.b
 
 # %% ../nbs/01_module.ipynb #104671e2
 class AdaptivePool(Module):
