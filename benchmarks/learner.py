@@ -1,6 +1,6 @@
 """What a training loop costs: our Learner, the chapter's, a hand-written loop, miniai, Lightning and fastai.
 
-    python benchmarks/learner.py                     # everything; writes benchmarks/learner.json, prints tables
+    python benchmarks/learner.py                     # everything; writes benchmarks/learner.json
     python benchmarks/learner.py --only overhead --rounds 2 --out /tmp/learner.json
     python benchmarks/learner.py --peers peers/bin/python      # an interpreter with fastai and Lightning
 
@@ -292,9 +292,10 @@ def fastai():
     assert any(isinstance(o, ProgressCallback) for o in learn.cbs)
     return fits(learn, make)
 
-small_arms = dict(
-    hand=hand, ours_bare=ours_bare, ours_default=ours_default, ours_torch_parts=ours_torch_parts, chapter_bare=partial(chapter, False),
-    chapter_tracked=partial(chapter, True), miniai=miniai, lightning=lightning, lightning_tracked=partial(lightning, True), fastai=fastai)
+small_arms = dict(hand=hand,
+    ours_bare=ours_bare, ours_default=ours_default, ours_torch_parts=ours_torch_parts,
+    chapter_bare=partial(chapter, False), chapter_tracked=partial(chapter, True), miniai=miniai,
+    lightning=lightning, lightning_tracked=partial(lightning, True), fastai=fastai)
 peers = ['miniai', 'lightning', 'lightning_tracked', 'fastai']
 
 def small_rounds(arm, n):
@@ -492,7 +493,7 @@ def ratio(xs, ys): return spread([x/y for x,y in zip(xs, ys)])
 def overhead(n_rounds, python, n=None):
     if n is None:
         first = Arm('small', 'hand', 2000)
-        took = statistics.median(first.ask()['seconds'] for _ in range(5))/2000
+        took = min(first.ask()['seconds'] for _ in range(5))/2000
         first.close()
         n = max(500, 100*round(.003/took))
         print(f'a round is {n} batches')
@@ -538,13 +539,15 @@ def work(net, n_rounds, folder):
     best = min((o for o in runs if 'ours' not in o), key=lambda o: mid(runs[o]))
     others = dict(best=best, nchw='torch')
     def row(k, v):
-        res = dict(seconds_per_epoch=spread(v), **{f'ratio_to_{o}': ratio(v, runs[p]) for o,p in others.items()})
+        res = {f'ratio_to_{o}': ratio(v, runs[p]) for o,p in others.items()}
         if memory():
-            res.update(peak_mb=spread(peaks[k], 1), base_mb=round(facts[k]['base_mb'], 1), peaks_mb=peaks[k])
+            res.update(peak_mb=spread(peaks[k], 1), base_mb=round(facts[k]['base_mb'], 1),
+                       peaks_mb=[round(x, 1) for x in peaks[k]])
             for o,p in others.items(): res[f'peak_ratio_to_{o}'] = round(mid(peaks[k])/mid(peaks[p]), 3)
-        return {**res, 'seconds': [round(x, 4) for x in v]}
-    settings = dict(size=size, bs=bs, batches=n_batches, lr=lrs[net], mom=moms[net], epochs=epochs[net],
-        rounds=n_rounds, threads=facts[name]['threads'], pictures='imagenette' if imagenette.exists() else 'random')
+        return dict(seconds_per_epoch=spread(v), **res, seconds=[round(x, 4) for x in v])
+    settings = dict(pictures='imagenette' if imagenette.exists() else 'random', size=size, bs=bs,
+        batches=n_batches, lr=lrs[net], mom=moms[net], epochs=epochs[net], rounds=n_rounds,
+        threads=facts[name]['threads'])
     return dict(settings=settings, best=best, arms={k: row(k, v) for k,v in runs.items()})
 
 # ---- reporting

@@ -21,6 +21,7 @@ from .support.progress import Bar
 class Callback(GetAttr):
     "A listener to a `Learner`, which finds the learner's attributes as if they were its own"
     _default,learner,order = 'learner',None,0
+    run_before,run_after,in_lr_find = (),(),True     # classes or their names; does it take part in `lr_find`?
 
     def __setattr__(self, k, v):
         new = k not in self.__dict__ and not hasattr(type(self), k)
@@ -82,7 +83,7 @@ def _as_metric(metric):
 # %% ../nbs/04_callbacks.ipynb #7bcd1db3
 class Recorder(Callback):
     "Loss and metrics of each epoch, as a row in `history` and a line in the log; rate and loss of each step"
-    order = 0
+    order,in_lr_find = 0,False
     def __init__(self,
         metrics=None, # As for `Learner`; `None` takes the learner's
     ): self.own,self.history,self.lrs,self.moms,self.losses = metrics,[],[],[],[]
@@ -205,7 +206,7 @@ class Table:
 # %% ../nbs/04_callbacks.ipynb #62d4a2df
 class ProgressCallback(Callback):
     "A progress bar over all batches of a fit"
-    order = 50
+    order,in_lr_find = 50,False
     def __init__(self,
         bar=Bar, # Called as `bar(total)`
     ): self.bar_func,self.bar = bar,None
