@@ -98,19 +98,15 @@ class Recorder(Callback):
         self.measures = L(self.metrics if self.own is None else self.own).map(_as_metric)
         for m in self.measures: m.reset()
         self.group = _groups(self.opt)[-1]
-        self.ns,self.means,self.waiting,self.kept,self.limit = [],[],[],[],1     # means: losses of batches
+        self.waiting,self.ns,self.means,self.limit = [],[],[],1     # means: the loss of each batch
 
 # %% ../nbs/04_callbacks.ipynb #92f31214
 @patch
 def after_loss(self:Recorder):
     learn = self.learner
-    preds,yb = learn.preds,learn.batch[-1]
-    self.ns.append(yb.shape[0] if isinstance(yb, Tensor) else len(yb))
-    self.waiting.append(learn.loss.detach())
-    if learn.model.training:
-        self.lrs.append(self.group['lr'])
-        if self.has_mom: self.moms.append(get_hyper(learn.opt, 'mom'))
-    if self.measures: self.kept.append((_detached(preds), yb))
+    preds = _detached(learn.preds) if self.measures else None
+    mom = get_hyper(learn.opt, 'mom') if self.has_mom else None
+    self.waiting.append((learn.loss.detach(), preds, learn.batch[-1], self.group['lr'], mom))
     if len(self.waiting)>=self.limit: self._measure()
 
 # %% ../nbs/04_callbacks.ipynb #01aeacd0
@@ -118,28 +114,29 @@ def _detached(preds):
     "`preds`, a tensor or a tuple of them, without its history"
     return preds.detach() if isinstance(preds, Tensor) else type(preds)(_detached(o) for o in preds)
 
-# %% ../nbs/04_callbacks.ipynb #172e1b29
+# %% ../nbs/04_callbacks.ipynb #e1dfcacb
 def _joined(pairs):
     "Pairs of predictions and targets, joined to one pair if their shapes allow it"
-    alike = {tuple((o.shape[1:], o.dtype) for o in pair) if all(isinstance(o, Tensor) for o in pair) else None
-             for pair in pairs}
-    if len(alike)>1 or None in alike or len(pairs)<2: return pairs
-    return [tuple(torch.cat(o) for o in zip(*pairs))]
+    try: return [tuple(torch.cat(o) for o in zip(*pairs))]
+    except (RuntimeError, TypeError): return pairs     # of several shapes, or tuples
 
 # %% ../nbs/04_callbacks.ipynb #9f47d29e
 @patch
 @torch.no_grad()
 def _measure(self:Recorder):
-    "Work on what has been kept"
-    if self.waiting:
-        losses = torch.stack(self.waiting).float().tolist()
-        self.means += losses
-        if self.model.training: self.losses += losses
-    for pair in _joined(self.kept):
-        for m in self.measures: m.update(*pair)
-    preds = self.preds
-    self.limit = 2**16//(64+preds.numel()) if isinstance(preds, Tensor) else 1     # numbers to wait for
-    self.waiting,self.kept = [],[]
+    "Work on the batches that are waiting"
+    if not self.waiting: return
+    (losses,preds,targets,lrs,moms),self.waiting = zip(*self.waiting),[]
+    losses = torch.stack(losses).float().tolist()
+    self.means += losses
+    self.ns += [o.shape[0] if isinstance(o, Tensor) else len(o) for o in targets]
+    if self.model.training:
+        self.losses += losses; self.lrs += lrs
+        if self.has_mom: self.moms += moms
+    if self.measures:
+        for pair in _joined(list(zip(preds, targets))):
+            for m in self.measures: m.update(*pair)
+    self.limit = 2**16//(64 + preds[0].numel()) if isinstance(preds[0], Tensor) else 1024 if preds[0] is None else 1
 
 # %% ../nbs/04_callbacks.ipynb #06aef627
 @patch
@@ -160,6 +157,10 @@ def after_epoch(self:Recorder):
 # %% ../nbs/04_callbacks.ipynb #3cce7c21
 @patch
 def after_cancel_epoch(self:Recorder): self._measure(); self.ns = None
+
+# %% ../nbs/04_callbacks.ipynb #505f7748
+@patch
+def after_fit(self:Recorder): self.waiting = []     # after an error
 
 # %% ../nbs/04_callbacks.ipynb #38ed2400
 @patch
@@ -215,11 +216,11 @@ class ProgressCallback(Callback):
         sizes = [len(o) if hasattr(o, '__len__') else 0 for o in (self.dls.train, self.dls.valid)]
         self.bar,self.was_logger = self.bar_func(self.n_epochs*sum(sizes)),self.logger
         self.learner.logger = self.bar.write
+        if self.bar.bar is None: self.learner.unheard(self.after_batch)     # nobody's watching
 
     def before_epoch(self): self.end = self.bar.done + (len(self.dl) if hasattr(self.dl, '__len__') else 0)
 
     def after_batch(self):
-        if self.bar.bar is None: return     # nobody's watching
         phase = 'training' if self.model.training else 'validation'
         self.bar.move(comment=f'epoch {self.epoch+1}/{self.n_epochs}, {phase}')
 

@@ -250,9 +250,17 @@ def _listeners(self:Learner):
     "For each event the methods that listen to it"
     return {name: [getattr(cb, name) for cb in self.cbs if hasattr(cb, name)] for name in events}
 
+# %% ../nbs/03_learner.ipynb #f9456f11
+@patch
+def unheard(self:Learner,
+    f, # A bound method with an event's name
+):
+    "Don't call `f` for the rest of this fit"
+    self._on[f.__name__].remove(f)
+
 # %% ../nbs/03_learner.ipynb #2b3ee621
 _cancel = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
-_closing = [f'{when}_{phase}' for phase in _cancel for when in ('after_cancel', 'after')]
+_closing = {f'{when}_{phase}': phase for phase in _cancel for when in ('after_cancel', 'after')}
 def _widest(cancels): return min(cancels, key=lambda e: list(_cancel.values()).index(type(e)))
 
 # %% ../nbs/03_learner.ipynb #7fbadcd1
@@ -261,20 +269,31 @@ def __call__(self:Learner,
     name:str, # One of `events`
 ):
     "Call the method `name` of each callback that has it"
-    on = (self._on or self._listeners()).get(name)
-    if not on:
-        if on is None: raise ValueError(f'{name!r} is not an event; the events are {", ".join(events)}')
-        return
-    cancels,errors = [],[]
-    for f in on:
+    on = self._on or self._listeners()
+    if name not in on: raise ValueError(f'{name!r} is not an event; the events are {", ".join(events)}')
+    if name in _closing: return self._close(name, on[name])
+    for f in on[name]:
         try: f()
-        except tuple(_cancel.values()) as e:
-            if name not in _closing: raise
-            if not isinstance(e, _cancel[name.split('_')[-1]]): cancels.append(e)     # else it's closing anyway
-        except Exception as e:
-            e.add_note(f"This happened in {type(getattr(f, '__self__', f)).__name__}.{name}, called by Learner.")
-            if name not in _closing: raise
-            errors.append(e)
+        except Exception as e: raise _noted(e, f, name)
+
+# %% ../nbs/03_learner.ipynb #77801975
+def _noted(e, f, name):
+    "`e` with a note of where it happened, unless it's a cancellation"
+    if not isinstance(e, tuple(_cancel.values())):
+        e.add_note(f"This happened in {type(getattr(f, '__self__', f)).__name__}.{name}, called by Learner.")
+    return e
+
+# %% ../nbs/03_learner.ipynb #0b1cf3bf
+@patch
+def _close(self:Learner, name, listeners):
+    "Call all `listeners` of the closing event `name`, and only then raise what one of them raised"
+    if not listeners: return
+    cancels,errors = [],[]
+    for f in listeners:
+        try: f()
+        except _cancel[_closing[name]]: pass     # it's closing anyway
+        except tuple(_cancel.values()) as e: cancels.append(e)
+        except Exception as e: errors.append(_noted(e, f, name))
     if errors: raise errors[0]
     if cancels: raise _widest(cancels)
 
@@ -325,34 +344,40 @@ def create_opt(self:Learner,
     return opt
 
 # %% ../nbs/03_learner.ipynb #6d53f1e3
+_names = {phase: (f'before_{phase}', f'after_cancel_{phase}', f'after_{phase}') for phase in _cancel}
+
 @patch
 def _with_events(self:Learner, phase, work):
     "`before_phase`, the work, and `after_phase` even if the work was cancelled"
+    before,cancelled,after = _names[phase]
     outer = None
-    try: self(f'before_{phase}'); work()
-    except _cancel[phase]: self(f'after_cancel_{phase}')
+    try: self(before); work()
+    except _cancel[phase]: self(cancelled)
     except tuple(_cancel.values()) as e: outer = e
-    self(f'after_{phase}')
+    self(after)
     if outer: raise outer
 
-# %% ../nbs/03_learner.ipynb #9b8868f9
+# %% ../nbs/03_learner.ipynb #32473328
 @patch
 def one_batch(self:Learner):
     "Predict and judge `batch`, and learn from it if the model is in training mode"
-    def work():
-        *xb,yb = self.batch
-        self.preds = self.model(*xb)
-        self('after_pred')
-        self.loss = self.loss_func(self.preds, yb)
-        self('after_loss')
-        if not self.model.training: return
-        (self.loss if self.loss_scale==1 else self.loss*self.loss_scale).backward()
-        self('after_backward')
-        self.opt.step()
-        self('after_step')
-        self.opt.zero_grad()
     self.preds,self.loss,self.loss_scale = None,None,1
-    self._with_events('batch', work)
+    self._with_events('batch', self._batch)
+
+# %% ../nbs/03_learner.ipynb #9b8868f9
+@patch
+def _batch(self:Learner):
+    *xb,yb = self.batch
+    self.preds = self.model(*xb)
+    self('after_pred')
+    self.loss = self.loss_func(self.preds, yb)
+    self('after_loss')
+    if not self.model.training: return
+    (self.loss if self.loss_scale==1 else self.loss*self.loss_scale).backward()
+    self('after_backward')
+    self.opt.step()
+    self('after_step')
+    self.opt.zero_grad()
 
 # %% ../nbs/03_learner.ipynb #489c2a4d
 @patch

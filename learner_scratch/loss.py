@@ -63,16 +63,15 @@ class _CrossEntropy(torch.autograd.Function):
         sums = exps.sum(-1, keepdim=True)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(x)
-            ctx.yb,ctx.difference = yb,exps.div_(sums).scatter_(-1, yb, -1., reduce='add')
+            ctx.yb,ctx.difference = yb,exps.div_(sums).scatter_(-1, yb, -1., reduce='add').div_(yb.numel())
         return sums.log_().sub_(right).mean()
 
     @staticmethod
     def backward(ctx, g):
-        x, = ctx.saved_tensors
-        if torch.is_grad_enabled():     # somebody wants the gradient of the gradient
-            difference = log_softmax(x).exp().scatter_add(-1, ctx.yb, -torch.ones_like(ctx.yb, dtype=x.dtype))
-        else: difference = ctx.difference
-        return (difference*(g/ctx.yb.numel())).to(x.dtype), None
+        if not torch.is_grad_enabled(): return ctx.difference*g, None
+        x, = ctx.saved_tensors          # somebody wants the gradient of the gradient
+        difference = log_softmax(x).exp().scatter_add(-1, ctx.yb, -torch.ones_like(ctx.yb, dtype=x.dtype))
+        return difference*g/ctx.yb.numel(), None
 
 # %% ../nbs/02_loss.ipynb #2a14bc5e
 def cross_entropy(
@@ -80,7 +79,7 @@ def cross_entropy(
     yb:Tensor, # Numbers of the right classes, shape (…), integer
 ) -> Tensor: # The mean loss, in nats; for logits in half precision, in `float32`
     "How surprised the model was by the right classes, on average"
-    _check(preds, yb, 'cross_entropy')
+    if preds.shape[:-1]!=yb.shape or yb.is_floating_point(): _check(preds, yb, 'cross_entropy')
     try: return _CrossEntropy.apply(preds, yb)
     except (RuntimeError, IndexError) as e: _explain(e, preds, yb, 'cross_entropy')
 
