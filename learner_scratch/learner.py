@@ -334,9 +334,9 @@ def create_opt(self:Learner,
     if self.splitter is None and self.wd is None: return self.opt_func(self.model.parameters(), _last(lr))
     groups = []
     for i,ps in enumerate(self.parts()):
-        for flat in (False, True):     # biases and norms have one dimension
-            some = [p for p in ps if (p.ndim<2)==flat]
-            if some: groups.append(dict(params=some, part=i, flat=flat))
+        kinds = {False: [], True: []}     # biases and norms are flat: they have one dimension
+        for p in ps: kinds[p.ndim<2 and self.wd is not None].append(p)
+        groups += [dict(params=o, part=i, flat=flat) for flat,o in kinds.items() if o]
     opt = self.opt_func(groups, _last(lr))
     set_hyper(opt, 'lr', lr)
     if self.wd is not None:

@@ -125,6 +125,10 @@ def _random_states(dls):
     generators = {id(g): g for g in (getattr(o, 'generator', None) for o in owners) if isinstance(g, torch.Generator)}
     return get_random_states(), [(g, g.get_state()) for g in generators.values()]
 
+def _set_random_states(states):
+    set_random_states(states[0])
+    for g,state in states[1]: g.set_state(state)
+
 # %% ../nbs/05_schedulers.ipynb #faac9979
 class LRFinder(Callback):
     "Raise the learning rate after each batch until the loss explodes, then put everything back"
@@ -169,12 +173,11 @@ def after_step(self:LRFinder):
 @patch
 def after_fit(self:LRFinder):
     if self.before is None: return     # the fit ended before it began
-    (put_back,training,(states,generators)),self.before = self.before,None
+    (put_back,training,states),self.before = self.before,None
     put_back()
     self.model.train(training)
     self.opt.zero_grad()
-    set_random_states(states)
-    for g,state in generators: g.set_state(state)
+    _set_random_states(states)
 
 # %% ../nbs/05_schedulers.ipynb #60360d14
 def smooth(
@@ -248,11 +251,13 @@ def lr_find(self:Learner,
     per_epoch = len(self.dls.train) if hasattr(self.dls.train, '__len__') else 1
     if not per_epoch: raise ValueError('the training set has no batch: is it smaller than one, with drop_last?')
     memory = [_remember(vars(o)) for o in (self, *self.cbs) if hasattr(o, '__dict__')]
+    trained = _remember(_all_tensors(self.model)), _random_states(self.dls)     # once more, after all others
     try:
         self.cbs = L(cb for cb in self.cbs if getattr(cb, 'in_lr_find', True))
         self.fit(math.ceil(num_it/per_epoch), cbs=finder)
     finally:
-        for put_back in memory: put_back()
+        for put_back in (*memory, trained[0]): put_back()
+        _set_random_states(trained[1])
     if len(finder.lrs)<2: raise ValueError(f'the loss exploded at once, at {start_lr}: is the data normalised?')
     self.lr_finder = finder
     found = {f.__name__: f(finder.lrs, smooth(finder.losses)) for f in L(suggest_funcs)}
