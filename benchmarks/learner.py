@@ -21,7 +21,7 @@ out, and a line says so):
 
 The course's miniai isn't on PyPI (the package of that name is another). Where it can be imported it is used,
 else its Learner as re-typed below, from fastai/course22p2 at 459c87f."""
-import argparse, gc, inspect, json, os, platform, random, statistics, subprocess, sys, tempfile, time
+import argparse, gc, json, os, platform, random, statistics, subprocess, sys, tempfile, time
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -59,19 +59,16 @@ def fits(learn, dls):
 
 def tracked(model, loss_func, lr, cbs=(), dls=None, **kwargs):
     "Our Learner with its default callbacks, and loss and accuracy tracked"
-    from learner_scratch import all as ls
-    if 'metrics' in inspect.signature(ls.Learner.__init__).parameters: kwargs['metrics'] = ls.accuracy
-    else: cbs = [ls.TrackResults(), *cbs]
-    return ls.Learner(model, dls or ls.DataLoaders([], []), loss_func, lr=lr, cbs=cbs, **kwargs)
+    from learner_scratch.all import DataLoaders, Learner, accuracy
+    return Learner(model, dls or DataLoaders([], []), loss_func, lr=lr, cbs=cbs, metrics=accuracy, **kwargs)
 
-def ours_bare():
+def ours_small(bare=False, own_loss=False):
+    "Our layer, optimizer and loop; with the loss of the loop by hand, or with our own"
     from learner_scratch.all import DataLoaders, L, Learner, Linear, cross_entropy
+    loss_func = cross_entropy if own_loss else F.cross_entropy
+    if not bare: return fits(tracked(Linear(n_in, n_out), loss_func, small_lr), DataLoaders)
     Learner.default_cbs = L()
-    return fits(Learner(Linear(n_in, n_out), DataLoaders([], []), cross_entropy, lr=small_lr), DataLoaders)
-
-def ours_default():
-    from learner_scratch.all import DataLoaders, Linear, cross_entropy
-    return fits(tracked(Linear(n_in, n_out), cross_entropy, small_lr), DataLoaders)
+    return fits(Learner(Linear(n_in, n_out), DataLoaders([], []), loss_func, lr=small_lr), DataLoaders)
 
 def ours_torch_parts():
     from learner_scratch.all import DataLoaders
@@ -293,7 +290,9 @@ def fastai():
     return fits(learn, make)
 
 small_arms = dict(hand=hand,
-    ours_bare=ours_bare, ours_default=ours_default, ours_torch_parts=ours_torch_parts,
+    ours_bare=partial(ours_small, True), ours_default=ours_small,
+    ours_own_loss_bare=partial(ours_small, True, True), ours_own_loss=partial(ours_small, False, True),
+    ours_torch_parts=ours_torch_parts,
     chapter_bare=partial(chapter, False), chapter_tracked=partial(chapter, True), miniai=miniai,
     lightning=lightning, lightning_tracked=partial(lightning, True), fastai=fastai)
 peers = ['miniai', 'lightning', 'lightning_tracked', 'fastai']
@@ -368,14 +367,12 @@ def plain(net, batches, channels_last=False, inplace=False):
 def ours(net, batches, channels_last=False):
     from learner_scratch.all import SGD, DataLoaders, SetupLearnerCB, channels_first, cross_entropy, noop
     from learner_scratch.all import simple_cnn
-    model,opt_func,tfm = (simple_cnn() if net=='simple_cnn' else ResNet18()),SGD,noop
+    model,tfm = simple_cnn() if net=='simple_cnn' else ResNet18(),noop
     if channels_last or net=='simple_cnn':
         batches,tfm = [(xb.permute(0, 2, 3, 1), yb) for xb,yb in batches],channels_first
         assert batches[0][0].is_contiguous()
     if channels_last: model = model.to(memory_format=torch.channels_last)
-    if moms[net]:
-        has_mom = 'mom' in inspect.signature(SGD.__init__).parameters
-        opt_func = partial(SGD, mom=moms[net]) if has_mom else partial(torch.optim.SGD, momentum=moms[net])
+    opt_func = partial(SGD, mom=moms[net])
     learn = tracked(model, cross_entropy, lrs[net], [SetupLearnerCB(tfm, 'cpu')], opt_func=opt_func,
                     dls=DataLoaders(batches, [tuple(o[:1] for o in batches[0])]))
     return lambda: learn.fit(1)

@@ -28,3 +28,11 @@ from learner_scratch.callbacks import *
 from learner_scratch.schedulers import *
 from learner_scratch.research.augment import *
 from learner_scratch.research.blocks import *
+from learner_scratch.research.optimizers import *
+from learner_scratch.research.metrics import *
+from learner_scratch.research.recorder import *
+from learner_scratch.research.schedules import *
+from learner_scratch.research.training import *
+from learner_scratch.research.watching import *
+from learner_scratch.research.activations import *
+from learner_scratch.research.interop import *

@@ -63,16 +63,18 @@ class ConfusionMatrix:
         counts = pairs.bincount(minlength=n*n).view(n, n)
         self.counts = counts if self.counts is None else self.counts+counts
 
-    def compute(self) -> Tensor: # Counts, shape (classes,classes), `int64`; rows are true, columns predicted
+    def matrix(self) -> Tensor: # Counts, shape (classes,classes), `int64`; rows are true, columns predicted
         "The counts so far"
         if self.counts is None: raise ValueError(f'{type(self).__name__} has seen no batch yet')
         return self.counts
+
+    def compute(self): return self.matrix()     # of its children each has its own
 
 # %% ../../nbs/research/metrics.ipynb #b335748e
 def _names(self, vocab=None):
     "The names of the classes, or their numbers"
     vocab = self.vocab if vocab is None else vocab
-    n = len(self.compute())
+    n = len(self.matrix())
     if vocab is not None and len(vocab)!=n: raise ValueError(f'{len(vocab)} names for {n} classes')
     return list(range(n)) if vocab is None else list(vocab)
 
@@ -82,7 +84,7 @@ def most_confused(self:ConfusionMatrix,
     min_val:int=1, # Leave out what happened less often
 ) -> list: # Tuples `(true, predicted, count)`, the most frequent first
     "The mistakes, by how often they were made"
-    names,counts = _names(self),self.compute().tolist()
+    names,counts = _names(self),self.matrix().tolist()
     found = [(names[i], names[j], n) for i,row in enumerate(counts) for j,n in enumerate(row) if i!=j and n>=min_val]
     return sorted(found, key=lambda o: -o[2])
 
@@ -94,7 +96,7 @@ def plot(self:ConfusionMatrix,
     ax=None, # matplotlib's axes
 ):
     "Draw the matrix, a row for each true class"
-    names,counts = _names(self, vocab),self.compute().cpu()
+    names,counts = _names(self, vocab),self.matrix().cpu()
     shown = counts/counts.sum(1, keepdim=True).clamp(min=1) if normalize else counts
     n,top = len(names),1 if normalize else max(int(counts.max()), 1)
     ax = ax or plt.subplots(figsize=(1.5+.5*n, 1.5+.5*n))[1]
@@ -126,7 +128,7 @@ class _Ratio(ConfusionMatrix):
 
     def compute(self) -> Tensor: # In [0,1]; one number, or shape (classes,) for `average=None`
         "The ratio, from all counts so far"
-        counts = super().compute().float()
+        counts = self.matrix().float()
         right,predicted,true = counts.diag(),counts.sum(0),counts.sum(1)
         if self.average=='micro': return self.ratio(right.sum(), predicted.sum(), true.sum())
         each = self.ratio(right, predicted, true)
