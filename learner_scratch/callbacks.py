@@ -64,7 +64,10 @@ class AvgMetric:
     "The mean of `func` over all items"
     def __init__(self,
         func, # Called as `func(preds, targets)`; returns a mean
-    ): self.func,self.__name__ = func,_name(func); self.reset()
+        name:str=None, # `None` is the function's own
+    ):
+        self.func,self.__name__ = func,name or _name(func)
+        self.reset()
 
     def reset(self): self.total,self.n = 0.,0
 
@@ -86,19 +89,24 @@ class Recorder(Callback):
     order,in_lr_find = 0,False
     def __init__(self,
         metrics=None, # As for `Learner`; `None` takes the learner's
-    ): self.own,self.history,self.lrs,self.moms,self.losses = metrics,[],[],[],[]
+    ): self.own,self.history,self.lrs,self.moms,self.losses,self.iters = metrics,[],[],[],[],[]
 
     def before_fit(self):
-        self.history,self.table,self.lrs,self.moms,self.losses = [],None,[],[],[]
+        self.history,self.table,self.lrs,self.moms,self.losses,self.iters = [],None,[],[],[],[]
+        names = [_name(m) for m in self._metrics()]
+        twice = [o for o in names if names.count(o)>1]
+        if twice: raise ValueError(f'two metrics are called {twice[0]!r}: name one, AvgMetric(…, name=…)')
         try: get_hyper(self.opt, 'mom'); self.has_mom = True
         except KeyError: self.has_mom = False
 
     def before_epoch(self):
         if self.model.training: self.row,self.start = dict(epoch=self.epoch),time.perf_counter()
-        self.measures = L(self.metrics if self.own is None else self.own).map(_as_metric)
+        self.measures = self._metrics()
         for m in self.measures: m.reset()
         self.group = _groups(self.opt)[-1]
         self.waiting,self.ns,self.means,self.limit = [],[],[],1     # means: the loss of each batch
+
+    def _metrics(self): return L(self.metrics if self.own is None else self.own).map(_as_metric)
 
 # %% ../nbs/04_callbacks.ipynb #92f31214
 @patch
@@ -151,6 +159,7 @@ def after_epoch(self:Recorder):
     if phase=='train': return
     self.row['time'] = time.perf_counter()-self.start
     self.history.append(self.row)
+    self.iters.append(len(self.losses))     # steps until here
     self.table = self.table or Table(self.row)
     for line in self.table.lines(self.row): self.logger(line)
 
@@ -191,7 +200,7 @@ class Table:
     "A table that is printed row by row"
     def __init__(self,
         row:dict, # The first row; its keys are the columns
-    ): self.widths,self.started = {k: max(len(k), 6) for k in row},False
+    ): self.widths,self.started = {k: max(len(k), 6) for k,v in row.items() if not isinstance(v, list)},False
 
     def lines(self,
         row:dict, # Numbers; `time` in seconds

@@ -57,8 +57,9 @@ class ConfusionMatrix:
         "Count a batch, or several"
         name,n = type(self).__name__,preds.shape[-1]
         _check_classes(preds, yb, name)
-        expected = len(self.vocab) if self.vocab is not None else n if self.counts is None else len(self.counts)
-        if n!=expected: raise ValueError(f'{name} expected predictions for {expected} classes, got {n}')
+        for known in (self.vocab, self.counts):
+            if known is not None and len(known)!=n:
+                raise ValueError(f'{name} expected predictions for {len(known)} classes, got {n}')
         pairs = yb.long().flatten()*n + preds.argmax(-1).flatten()
         counts = pairs.bincount(minlength=n*n).view(n, n)
         self.counts = counts if self.counts is None else self.counts+counts
@@ -71,10 +72,10 @@ class ConfusionMatrix:
     def compute(self): return self.matrix()     # of its children each has its own
 
 # %% ../../nbs/research/metrics.ipynb #b335748e
-def _names(self, vocab=None):
-    "The names of the classes, or their numbers"
-    vocab = self.vocab if vocab is None else vocab
-    n = len(self.matrix())
+def _names(cm, vocab=None):
+    "The names of the classes of `cm`, or their numbers"
+    vocab = cm.vocab if vocab is None else vocab
+    n = len(cm.matrix())
     if vocab is not None and len(vocab)!=n: raise ValueError(f'{len(vocab)} names for {n} classes')
     return list(range(n)) if vocab is None else list(vocab)
 
@@ -85,8 +86,8 @@ def most_confused(self:ConfusionMatrix,
 ) -> list: # Tuples `(true, predicted, count)`, the most frequent first
     "The mistakes, by how often they were made"
     names,counts = _names(self),self.matrix().tolist()
-    found = [(names[i], names[j], n) for i,row in enumerate(counts) for j,n in enumerate(row) if i!=j and n>=min_val]
-    return sorted(found, key=lambda o: -o[2])
+    found = [(names[i], names[j], n) for i,row in enumerate(counts) for j,n in enumerate(row) if i!=j]
+    return sorted([o for o in found if o[2]>=max(min_val, 1)], key=lambda o: -o[2])
 
 # %% ../../nbs/research/metrics.ipynb #eec46fa1
 @patch

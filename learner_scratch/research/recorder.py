@@ -17,14 +17,6 @@ def smooth_losses(self:Recorder) -> list: # As many as `losses`
     "The running mean of the training losses, in which each step keeps 98 % of the past"
     return smooth(self.losses, .98)
 
-# %% ../../nbs/research/recorder.ipynb #c7267e5a
-@patch
-def after_epoch(self:Recorder):
-    "Write the row of the epoch, and note in `iters` after how many steps it ended"
-    n = len(self.history)
-    self._orig_after_epoch()
-    if len(self.history)>n: self.iters = (self.iters if n else []) + [len(self.losses)]
-
 # %% ../../nbs/research/recorder.ipynb #e3feee0b
 def _require(there, what):
     "Complain if there's nothing to draw"
@@ -74,9 +66,10 @@ def plot_lr(self:Recorder,
 ):
     "The learning rate of each step of the last fit"
     _require(self.lrs, 'learning rates were recorded')
-    if show_moms: _require(self.moms, 'momentum was recorded, as the optimizer has none')
+    if show_moms and not self.moms: raise ValueError('the optimizer has no momentum')
     series = {'learning rate': self.lrs, **({'momentum': self.moms} if show_moms else {})}
-    axs = plt.subplots(1, len(series), figsize=(4.5*len(series), 2.5), squeeze=False, layout='constrained')[1][0]
+    axs = plt.subplots(1, len(series), figsize=(4.5*len(series), 2.5), squeeze=False,
+                       layout='constrained')[1][0]
     for ax,(name,values) in zip(axs, series.items()):
         ax.plot(values)
         ax.set(xlabel='step', ylabel=name)
@@ -90,7 +83,8 @@ def plot_metrics(self:Recorder):
     names = [k.removeprefix('valid_') for k,v in self.history[-1].items()
              if k.startswith('valid_') and k!='valid_loss' and isinstance(v, (int, float))]
     if not names: raise ValueError('no metric to draw: give Learner some, such as metrics=[accuracy]')
-    axs = plt.subplots(1, len(names), figsize=(4.5*len(names), 2.5), squeeze=False, layout='constrained')[1][0]
+    axs = plt.subplots(1, len(names), figsize=(4.5*len(names), 2.5), squeeze=False,
+                       layout='constrained')[1][0]
     epochs = [row['epoch'] for row in self.history]
     for ax,name in zip(axs, names):
         for phase,label in (('train', 'training'), ('valid', 'validation')):

@@ -13,13 +13,13 @@ import matplotlib.pyplot as plt
 import torch
 import learner_scratch.research.optimizers     # an optimizer's `state_dict`
 from fastcore.basics import patch, store_attr
+from fastcore.foundation import L
 from fastcore.imports import ipython_shell
 from torch import Tensor
 from ..callbacks import Callback, _as_metric, _name
 from ..data import show_batch
 from ..learner import CancelFitException, Learner, _groups, events
 from ..module import _Text
-from fastcore.foundation import L
 
 # %% ../../nbs/research/watching.ipynb #51edf442
 def _new_row(learn):
@@ -192,9 +192,10 @@ class TerminateOnNaNCallback(Callback):
         if torch.isfinite(loss).all(): return
         phase = 'training' if self.model.training else 'validation'
         self.found = dict(epoch=self.epoch, phase=phase, batch=self.num)
+        largest = max((p.detach().abs().max().item() for p in self.model.parameters()), default=0.)
         raise FloatingPointError(f'the {phase} loss is {loss.item()} in batch {self.num} of epoch {self.epoch}. The '
-                                 'weights are those before it: if they are finite, look at that batch; if not, '
-                                 'the step before was too long')
+                                 f'largest weight is {largest:.2g}: if that is usual, look at that batch; '
+                                 'if it is huge, the steps were too long')
 
 # %% ../../nbs/research/watching.ipynb #070e70b0
 class CSVLogger(Callback):
