@@ -9,6 +9,7 @@ __all__ = ['events', 'Optimizer', 'sgd_step', 'l2_reg', 'weight_decay', 'average
 # %% ../nbs/03_learner.ipynb #ccb94d3a
 import difflib, inspect, re
 from contextlib import contextmanager
+from numbers import Integral
 import numpy as np, torch
 from fastcore.basics import noop, patch, store_attr
 from fastcore.foundation import L
@@ -24,6 +25,8 @@ class Optimizer:
         groups = list(params)
         if not groups: raise ValueError(f'{type(self).__name__} got no parameters: has the model any?')
         if not isinstance(groups[0], dict): groups = [dict(params=groups)]
+        unknown = {k for g in groups for k in g} - {*hypers, 'params', 'part', 'flat'}
+        if unknown: raise ValueError(f'{type(self).__name__} has no {min(unknown)!r}, only {", ".join(hypers)}')
         self.param_groups = [{**hypers, **g, 'params': list(g['params'])} for g in groups]
         self.steppers,self.state = list(steppers),{}     # state: what steppers remember of each parameter
         ids = [id(p) for g in self.param_groups for p in g['params']]
@@ -149,8 +152,14 @@ class CancelBatchException(Exception):
     "Skip the rest of this batch"
 
 # %% ../nbs/03_learner.ipynb #ce7bd22e
+_other_words = dict(before_step='after_backward', before_backward='after_loss', before_train='before_epoch',
+    before_validate='before_epoch', after_train='after_epoch', after_validate='after_epoch',
+    on_before_optimizer_step='after_backward', on_before_backward='after_loss', on_before_zero_grad='after_step',
+    on_validation_start='before_epoch', on_validation_end='after_epoch', on_exception='after_fit')
+
 def _our_word(name):
     "What another framework's event is called here: `on_train_epoch_end` is `after_epoch`"
+    if name in _other_words: return _other_words[name]
     words = name.lower().split('_')
     what = next((o for o in ('batch', 'epoch', 'loss', 'backward', 'step', 'pred') if o in words), 'fit')
     opens = what in ('fit', 'epoch', 'batch') and not {'end', 'after'} & set(words)
@@ -162,8 +171,9 @@ def _check_callback(cb):
     if inspect.isclass(cb): raise TypeError(f'a callback is an object, not a class: write {cb.__name__}()')
     for name in dir(type(cb)):
         if name in events or name.startswith('_') or not callable(getattr(type(cb), name)): continue
-        meant = re.match(r'(before|after|begin)_|on_.*(fit|train|epoch|batch|step|loss|backward)', name.lower())
-        near = difflib.get_close_matches(name, events, n=1, cutoff=.85) or ([_our_word(name)] if meant else [])
+        meant = re.match(r'(before|after|begin|on)_', name.lower())
+        near = [] if name in _other_words else difflib.get_close_matches(name, events, n=1, cutoff=.85)
+        near = near or ([_our_word(name)] if meant else [])
         if near:
             raise AttributeError(f'{type(cb).__name__}.{name} would never be called, there is no such event: '
                                  f'did you mean `{near[0]}`?')
@@ -177,7 +187,7 @@ class Learner:
         model, # Called as `model(xb)`; with `parameters()` and `train(mode)`
         dls, # With `train` and `valid`, each an iterable of batches `(xb, yb)`
         loss_func, # Called as `loss_func(preds, yb)`; returns a scalar
-        lr=.1, # Learning rate; for several parts of a model as in `lrs`
+        lr=.1, # Learning rate; for several parts of a model as in `lr_range`
         cbs=(), # Callbacks
         opt_func=SGD, # Called as `opt_func(params, lr)`, for each fit
         metrics=(), # Functions of `(preds, targets)`, or objects that collect
@@ -188,7 +198,7 @@ class Learner:
         store_attr('model,dls,loss_func,lr,opt_func,metrics,splitter,wd,wd_bn_bias')
         self.cbs,self.logger,self._on = L(),print,None
         self.opt = self.dl = self.batch = self.preds = self.loss = None
-        self.n_epochs = self.epoch = self.num = 0
+        self.n_epochs,self.epoch,self.num,self.cut_short = 0,0,-1,False
         for cb in L(cbs): self.add_cb(cb)
         for cls in self.default_cbs:
             if not any(isinstance(cb, cls) for cb in self.cbs): self.add_cb(cls())
@@ -255,8 +265,8 @@ def _listeners(self:Learner):
 def unheard(self:Learner,
     f, # A bound method with an event's name
 ):
-    "Don't call `f` for the rest of this fit"
-    self._on[f.__name__].remove(f)
+    "Don't call `f` for the rest of this fit, or until a callback comes or goes"
+    self._on[f.__name__] = [o for o in self._on[f.__name__] if o!=f]
 
 # %% ../nbs/03_learner.ipynb #2b3ee621
 _cancel = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
@@ -299,7 +309,7 @@ def _close(self:Learner, name, listeners):
 
 # %% ../nbs/03_learner.ipynb #a3dbb1d9
 @patch
-def lrs(self:Learner,
+def lr_range(self:Learner,
     lr, # A number for all parts; `slice(first, last)`; `slice(last)`, a tenth for the others; or a list
 ): # A number, or an array with one for each part
     "Learning rates for the parts of the model"
@@ -327,10 +337,10 @@ def _last(lr): return float(lr[-1]) if hasattr(lr, '__len__') else lr
 
 @patch
 def create_opt(self:Learner,
-    lr=None, # As in `lrs`; `None` is the learner's
+    lr=None, # As in `lr_range`; `None` is the learner's
 ): # Made by `opt_func`
     "A new optimizer for the model"
-    lr = self.lrs(self.lr if lr is None else lr)
+    lr = self.lr_range(self.lr if lr is None else lr)
     if self.splitter is None and self.wd is None: return self.opt_func(self.model.parameters(), _last(lr))
     groups = []
     for i,ps in enumerate(self.parts()):
@@ -351,9 +361,11 @@ def _with_events(self:Learner, phase, work):
     "`before_phase`, the work, and `after_phase` even if the work was cancelled"
     before,cancelled,after = _names[phase]
     outer = None
-    try: self(before); work()
-    except _cancel[phase]: self(cancelled)
+    try:
+        try: self(before); work()
+        except _cancel[phase]: self(cancelled)
     except tuple(_cancel.values()) as e: outer = e
+    self.cut_short = outer is not None     # something further out has been cancelled
     self(after)
     if outer: raise outer
 
@@ -386,9 +398,15 @@ def one_epoch(self:Learner,
 ):
     "All batches of the training or the validation set"
     def work():
-        for self.num,self.batch in enumerate(self.dl): self.one_batch()
+        for self.batch in self.dl:
+            self.num += 1
+            self.one_batch()
+            self.batch = None     # make room for the next one
+        if train and self.epoch and self.num<0:
+            raise ValueError('the training loader has nothing left: is it a generator, which can be used once?')
     self.model.train(train)
-    self.dl = self.dls.train if train else self.dls.valid
+    self.dl,self.num = self.dls.train if train else self.dls.valid,-1
+    if train: self.opt.zero_grad()     # a cancelled epoch may have left some
     with torch.set_grad_enabled(train): self._with_events('epoch', work)
 
 # %% ../nbs/03_learner.ipynb #cc473f95
@@ -397,7 +415,7 @@ def _all_epochs(self:Learner):
     lr = self.lr
     try:
         self('before_fit')
-        if self.lr!=lr: self.opt = self.create_opt()
+        if self.lr is not lr: self.opt = self.create_opt()
         for self.epoch in range(self.n_epochs):
             self.one_epoch(True)
             self.one_epoch(False)
@@ -408,23 +426,24 @@ def _all_epochs(self:Learner):
 @patch
 def fit(self:Learner,
     n_epochs:int, # Times through the training set
-    lr=None, # Learning rate of this fit, as in `lrs`; `None` is the learner's
+    lr=None, # Learning rate of this fit, as in `lr_range`; `None` is the learner's
     cbs=(), # Callbacks for this fit
 ):
     "Train for `n_epochs`, and validate after each"
-    if not isinstance(n_epochs, int) or n_epochs<0:
+    if self._on: raise RuntimeError('this learner is in the middle of a fit')
+    if not isinstance(n_epochs, Integral) or n_epochs<0:
         raise ValueError(f'n_epochs is a whole number, got {n_epochs!r}')
     with self.added_cbs(cbs):
         for cb in self.cbs: cb.learner = self     # another learner may have had it since
         self.opt = self.create_opt(lr)
         self.opt.zero_grad()     # a cancelled fit may have left some
-        self.n_epochs,self.epoch,self.num,self._on = n_epochs,0,0,self._listeners()
+        self.n_epochs,self.epoch,self.num,self._on = n_epochs,0,-1,self._listeners()
         try: self._all_epochs()
         except (CancelEpochException, CancelBatchException) as e:
             raise RuntimeError(f'{type(e).__name__} was raised where there is none to cancel') from e
         except Exception as e:
             phase = 'training' if self.model.training else 'validation'
-            where = f'This happened in epoch {self.epoch}, {phase} batch {self.num}.'
-            if self.batch is not None: e.add_note(where)
+            where = f'{phase} batch {self.num}' if self.batch is not None else f'{phase}, after batch {self.num}'
+            if self.num>=0 or self.dl is not None: e.add_note(f'This happened in epoch {self.epoch}, {where}.')
             raise
         finally: self.batch = self.preds = self.loss = self.dl = self._on = None

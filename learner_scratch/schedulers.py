@@ -38,7 +38,7 @@ class SchedCos(_Annealer):
 class SchedExp(_Annealer):
     "The same *factor* for each step; both ends positive"
     def __init__(self, start, end):
-        if not (start>0 and end>0): raise ValueError(f'SchedExp needs two ends above 0, got {start} and {end}')
+        if np.min(start)<=0 or np.min(end)<=0: raise ValueError(f'SchedExp needs two ends above 0, got {start} and {end}')
         super().__init__(start, end)
 
     def __call__(self, pos): return self.start * (self.end/self.start)**pos
@@ -54,7 +54,7 @@ class OneCycle(Callback):
     "Learning rate up from `base_lr/div_start` to `base_lr`, then down to `base_lr/div_final`"
     order = 10
     def __init__(self,
-        base_lr, # The highest learning rate; for several parts of a model as in `Learner.lrs`
+        base_lr, # The highest learning rate; for several parts of a model as in `Learner.lr_range`
         pct_start:float=.25, # Share of the training that goes up
         div_start:float=10., # The start is this many times lower
         div_final:float=math.inf, # The end is this many times lower
@@ -76,7 +76,7 @@ class OneCycle(Callback):
         start,peak,end = self.moms
         return _up_down(pct, self.pct_start, self.anneal(start, peak), self.anneal(peak, end))
 
-    def before_fit(self): self.lrs,self.peak = [],self.learner.lrs(self.base_lr)
+    def before_fit(self): self.lrs,self.peak = [],self.learner.lr_range(self.base_lr)
 
 # %% ../nbs/05_schedulers.ipynb #7243804b
 @patch
@@ -156,8 +156,8 @@ class LRFinder(Callback):
 def after_loss(self:LRFinder):
     loss = self.loss.item()
     if not math.isfinite(loss) or loss>self.stop_at*min([loss, *self.losses]): raise CancelFitException()
-    self.lrs.append(self.lr_now)
-    self.losses.append(loss)
+    if self.lrs and self.lrs[-1]==self.lr_now: self.losses[-1] = loss     # several batches made one step
+    else: self.lrs.append(self.lr_now); self.losses.append(loss)
 
 # %% ../nbs/05_schedulers.ipynb #0abd5f31
 @patch
@@ -248,13 +248,12 @@ def lr_find(self:Learner,
     "Suggest a learning rate, and leave everything as it was"
     if num_it<2: raise ValueError(f'num_it must be at least 2, got {num_it}')
     finder = LRFinder(start_lr, end_lr, (end_lr/start_lr)**(1/(num_it-1)))
-    per_epoch = len(self.dls.train) if hasattr(self.dls.train, '__len__') else 1
-    if not per_epoch: raise ValueError('the training set has no batch: is it smaller than one, with drop_last?')
+    if hasattr(self.dls.train, '__len__') and not len(self.dls.train): raise ValueError('the training set has no batch: is it smaller than one, with drop_last?')
     memory = [_remember(vars(o)) for o in (self, *self.cbs) if hasattr(o, '__dict__')]
     trained = _remember(_all_tensors(self.model)), _random_states(self.dls)     # once more, after all others
     try:
         self.cbs = L(cb for cb in self.cbs if getattr(cb, 'in_lr_find', True))
-        self.fit(math.ceil(num_it/per_epoch), cbs=finder)
+        self.fit(num_it, cbs=finder)     # more than enough epochs: the finder ends it
     finally:
         for put_back in (*memory, trained[0]): put_back()
         _set_random_states(trained[1])
@@ -286,7 +285,7 @@ def plot(self:LRFinder,
 @patch
 def fit_one_cycle(self:Learner,
     n_epochs:int, # Times through the training set
-    lr_max=None, # The highest learning rate, as in `Learner.lrs`; `None` is the learner's `lr`
+    lr_max=None, # The highest learning rate, as in `Learner.lr_range`; `None` is the learner's `lr`
     div:float=25., # The start is this many times lower
     div_final:float=1e5, # The end is this many times lower
     pct_start:float=.25, # Share of the training that goes up

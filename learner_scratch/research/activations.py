@@ -33,7 +33,8 @@ def activation_stats(
 # %% ../../nbs/research/activations.ipynb #dffec4e7
 def _innermost(model):
     "Names and modules with parameters and nothing inside"
-    return [(k, m) for k,m in model.named_modules() if len(list(m.named_modules()))==1 and list(m.parameters())]
+    def alone(m): return len(list(m.named_modules()))==1
+    return [(k, m) for k,m in model.named_modules() if alone(m) and list(m.parameters())]
 
 # %% ../../nbs/research/activations.ipynb #7b79c373
 class ActivationStats(Callback):
@@ -102,7 +103,7 @@ def get(self:ActivationStats,
     name:str, # mean, std, near_zero, dead or hist
 ) -> Tensor: # Shape (layers,steps), or (layers,steps,bins) for `hist`
     "What was kept of each layer, at each step"
-    if not self.steps: raise LookupError('there are no numbers yet: ActivationStats gathers them during a fit')
+    if not self.steps: raise LookupError('no numbers yet: ActivationStats gathers them during a fit')
     if name not in _numbers: raise KeyError(f"{name!r} isn't kept, only {', '.join(_numbers)}")
     fresh = [torch.stack(self.fresh).cpu()] if self.fresh else []
     return torch.cat([*self.done, *fresh]).transpose(0, 1)[..., _numbers[name]]
@@ -118,7 +119,7 @@ def plot_stats(self:ActivationStats):
         for y,label,c in zip(self.get(name), self.names, _depth_colors(len(self.names))):
             ax.plot(self.steps, y, c=c, label=label)
         ax.set(xlabel='step', title=name.replace('_', ' '))
-    axs[0].set_ylabel('of the activations'); axs[2].set_ylim(0, 1)
+    axs[0].set_yscale('symlog'); axs[1].set_yscale('log'); axs[2].set_ylim(0, 1.02)
     fig.legend(*ax.get_legend_handles_labels(), loc='outside right center', title='layer')
     return axs
 
@@ -130,12 +131,15 @@ def color_dim(self:ActivationStats,
     "The histogram of each layer over the steps, as colours"
     n = len(self.names)
     nrows = -(-n//ncols)
-    fig,axs = plt.subplots(nrows, ncols, figsize=(2.3*ncols, 1.9*nrows), squeeze=False, sharex=True, sharey=True, layout='constrained')
+    fig,axs = plt.subplots(nrows, ncols, figsize=(2.3*ncols, 1.9*nrows), squeeze=False, sharex=True,
+                           sharey=True, layout='constrained')
     for ax in axs.flat[n:]: ax.axis('off')
     for ax,hist,name in zip(axs.flat, self.get('hist'), self.names):
-        ax.imshow(hist.T.log1p(), origin='lower', aspect='auto', extent=(self.steps[0], self.steps[-1]+1, 0, self.top))
+        ax.imshow(hist.T.log1p(), origin='lower', aspect='auto',
+                  extent=(self.steps[0], self.steps[-1]+1, 0, self.top))
         ax.set_title(f'layer {name}')
-    fig.supxlabel('step', color='gray', size='medium'); fig.supylabel('|activation|', color='gray', size='medium')
+    fig.supxlabel('step', color='gray', size='medium')
+    fig.supylabel('|activation|', color='gray', size='medium')
     return axs
 
 # %% ../../nbs/research/activations.ipynb #7b3f5d46

@@ -35,21 +35,28 @@ class LearnerState(Mapping):
 @patch
 def _iteration(self:LearnerState):
     "Training batches before this one"
-    learn = self.learn
-    if not hasattr(getattr(learn.dls, 'train', None), '__len__'): return None
-    return learn.epoch*len(learn.dls.train) + (learn.num if learn.model.training else len(learn.dls.train))
+    recorder = self._recorder()
+    if recorder is None: return None
+    training = self.learn.model.training
+    return len(recorder.losses) + (len(recorder.waiting)-(self.learn.loss is not None) if training else 0)
+
+@patch
+def _recorder(self:LearnerState):
+    "The learner's recorder; in `lr_find` there's none"
+    return next((cb for cb in self.learn.cbs if isinstance(cb, Recorder)), None)
 
 @patch
 def _smooth_loss(self:LearnerState):
     "The exponentially weighted mean of the losses so far"
-    recorder = self.learn.recorder
+    recorder = self._recorder()
+    if recorder is None: return None
     recorder._measure()
     return smooth(recorder.losses, .98)[-1] if recorder.losses else None
 
 @patch
 def _last_metrics(self:LearnerState):
     "Validation loss and metrics of the newest epoch"
-    history = self.learn.recorder.history
+    history = self._recorder() and self._recorder().history
     return [v for k,v in history[-1].items() if k[:6]=='valid_'] if history else [None]
 
 # %% ../../nbs/research/interop.ipynb #8dfa733f

@@ -162,6 +162,9 @@ def load_state_dict(self:Optimizer,
     "Go on from `state`, if its groups are like ours"
     mine,theirs = ([len(g['params']) for g in o] for o in (self.param_groups, state['param_groups']))
     if mine!=theirs: raise ValueError(f'this state is of groups with {theirs} parameters, these have {mine}')
+    for g,o in zip(self.param_groups, state['param_groups']):
+        if set(g)!=set(o): raise ValueError(f'this state has {", ".join(sorted(set(g) ^ set(o)))}, or lacks it: '
+                                            f'is it of another kind than {type(self).__name__}?')
     ps = [p for g in self.param_groups for p in g['params']]
     kept = {ps[i]: {k: v.to(ps[i].device).clone() if isinstance(v, torch.Tensor) else v for k,v in o.items()}
             for i,o in state['state'].items()}

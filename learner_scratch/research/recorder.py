@@ -34,11 +34,12 @@ def plot_losses(self:Recorder,
     n = len(self.losses)
     if not 0<=skip_start<n: raise ValueError(f'skip_start={skip_start}, but there are {n} steps')
     ax = ax or plt.subplots(figsize=(5, 2.5))[1]
-    ax.plot(range(skip_start, n), self.losses[skip_start:], alpha=.3, label='training, batch')
-    ax.plot(range(skip_start, n), self.smooth_losses[skip_start:], color='C0', label='training, smoothed')
+    raw, = ax.plot(range(skip_start, n), self.losses[skip_start:], alpha=.3, label='training, batch')
+    ax.plot(range(skip_start, n), self.smooth_losses[skip_start:], color=raw.get_color(), label='training, smoothed')
     if with_valid and self.history:
         ends = zip(self.iters, (row['valid_loss'] for row in self.history), strict=True)
-        ax.plot(*zip(*((i, v) for i,v in ends if i>skip_start)), 'o-', color='C1', label='validation')
+        shown = [(i, v) for i,v in ends if i>skip_start]
+        if shown: ax.plot(*zip(*shown), 'o-', label='validation')
     ax.set(xlabel='step', ylabel='loss (nats)')
     ax.legend()
     return ax
@@ -47,15 +48,15 @@ def plot_losses(self:Recorder,
 @patch
 def plot(self:Recorder,
     ax=None, # matplotlib's axes
-    skip_end:int=5, # Steps at the end that aren't drawn
+    skip_end:int=0, # Steps at the end that aren't drawn
 ):
     "Loss against learning rate of the last fit's steps, raw and smoothed"
     _require(self.losses, 'losses were recorded')
     if min(self.lrs)==max(self.lrs): raise ValueError(f'the learning rate was {self.lrs[0]} at every step')
     end = max(len(self.lrs)-skip_end, 2)
     ax = ax or plt.subplots(figsize=(5, 2.5))[1]
-    ax.plot(self.lrs[:end], self.losses[:end], alpha=.3)
-    ax.plot(self.lrs[:end], self.smooth_losses[:end], color='C0')
+    raw, = ax.plot(self.lrs[:end], self.losses[:end], alpha=.3)
+    ax.plot(self.lrs[:end], self.smooth_losses[:end], color=raw.get_color())
     ax.set(xscale='log', xlabel='learning rate', ylabel='loss (nats)')
     return ax
 

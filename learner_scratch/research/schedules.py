@@ -77,13 +77,13 @@ class ParamScheduler(Callback):
 @patch
 def fit_flat_cos(self:Learner,
     n_epochs:int, # Times through the training set
-    lr=None, # Learning rate, as in `Learner.lrs`; `None` is the learner's
+    lr=None, # Learning rate, as in `Learner.lr_range`; `None` is the learner's
     div_final:float=1e5, # The end is this many times lower
     pct_start:float=.75, # Share of the training at full rate
     cbs=(), # More callbacks for this fit
 ):
     "Train at a fixed learning rate, and anneal at the end"
-    lr = self.lrs(self.lr if lr is None else lr)
+    lr = self.lr_range(self.lr if lr is None else lr)
     sched = combine_scheds([pct_start, 1-pct_start], [SchedNo(lr, lr), SchedCos(lr, lr/div_final)])
     self.fit(n_epochs, cbs=L(cbs)+[ParamScheduler({'lr': sched})])
 
@@ -92,12 +92,12 @@ def fit_flat_cos(self:Learner,
 def fit_sgdr(self:Learner,
     n_cycles:int, # How many annealings
     cycle_len:int, # Epochs of the first one
-    lr_max=None, # Where each begins, as in `Learner.lrs`; `None` is the learner's `lr`
+    lr_max=None, # Where each begins, as in `Learner.lr_range`; `None` is the learner's `lr`
     cycle_mult:int=2, # Each is this many times longer than the one before
     cbs=(), # More callbacks for this fit
 ):
     "Train with annealing and warm restarts"
-    lr = self.lrs(self.lr if lr_max is None else lr_max)
+    lr = self.lr_range(self.lr if lr_max is None else lr_max)
     lengths = [cycle_len*cycle_mult**i for i in range(n_cycles)]
     sched = combine_scheds([o/sum(lengths) for o in lengths], [SchedCos(lr, lr*0) for _ in lengths])
     self.fit(sum(lengths), cbs=L(cbs)+[ParamScheduler({'lr': sched})])

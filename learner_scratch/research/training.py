@@ -6,10 +6,9 @@
 __all__ = ['clip_grad_norm', 'GradientClip', 'GradientAccumulation', 'MixedPrecision', 'EMACallback']
 
 # %% ../../nbs/research/training.ipynb #7762bcab
-import math, torch
-from contextlib import contextmanager
+import sys, torch
 from fastcore.basics import patch
-from ..callbacks import Callback
+from ..callbacks import Callback, n_items
 from ..learner import CancelBatchException, Learner
 
 # %% ../../nbs/research/training.ipynb #5722db53
@@ -52,11 +51,11 @@ class GradientAccumulation(Callback):
 
     def after_loss(self):
         if not self.model.training: return
-        n = len(self.batch[-1])
-        self.n_seen += n
-        self.learner.loss_scale *= n
+        self.n_now = n_items(self.batch[-1])
+        self.learner.loss_scale *= self.n_now
 
     def after_backward(self):
+        self.n_seen += self.n_now
         if self.n_seen<self.n_acc and self.num<len(self.dl)-1: raise CancelBatchException()
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         torch._foreach_div_(grads, self.n_seen)
@@ -72,11 +71,12 @@ class MixedPrecision(Callback):
         growth_interval:int=2000, # Steps without overflow until the scale is doubled
     ):
         self.dtype,self.init_scale,self.growth_interval = dtype,init_scale,growth_interval
-        self.scale,self.n_good,self.n_skipped,self.autocast = 1.,0,0,None
+        self.scale = init_scale if dtype==torch.float16 else 1.
+        self.n_good,self.n_skipped,self.autocast = 0,0,None
 
     def before_fit(self):
         self.scale = self.init_scale if self.dtype==torch.float16 else 1.
-        self.n_good,self.n_skipped,self.pending = 0,0,[]
+        self.n_good,self.n_skipped = 0,0
 
     def before_batch(self):
         device = next(iter(self.model.parameters())).device.type
@@ -89,8 +89,19 @@ class MixedPrecision(Callback):
 
 # %% ../../nbs/research/training.ipynb #3118ecf0
 @patch
-def after_loss(self:MixedPrecision):
+def after_pred(self:MixedPrecision):
     self._leave()
+    self.learner.preds = _floats(self.preds)
+
+# %% ../../nbs/research/training.ipynb #61f31757
+def _floats(o):
+    "`o`, a tensor or several, in `float32` where it's half of that"
+    if isinstance(o, (tuple, list)): return type(o)(_floats(v) for v in o)
+    return o.float() if isinstance(o, torch.Tensor) and o.dtype in (torch.float16, torch.bfloat16) else o
+
+# %% ../../nbs/research/training.ipynb #d7702b6c
+@patch
+def after_loss(self:MixedPrecision):
     if self.model.training: self.learner.loss_scale *= self.scale
 
 # %% ../../nbs/research/training.ipynb #e037fe86
@@ -105,8 +116,9 @@ def after_fit(self:MixedPrecision): self._leave()       # or after an error
 def after_backward(self:MixedPrecision):
     if self.dtype!=torch.float16: return
     grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+    if not grads: return
     torch._foreach_mul_(grads, 1/self.scale)
-    if all(torch.stack([g.isfinite().all() for g in grads])):
+    if torch.stack([g.isfinite().all() for g in grads]).all():
         self.n_good += 1
         if self.n_good==self.growth_interval: self.scale,self.n_good = self.scale*2,0
     else:
@@ -138,20 +150,22 @@ def to_fp32(self:Learner):
 # %% ../../nbs/research/training.ipynb #ec0a2089
 class EMACallback(Callback):
     "Keep an exponential moving average of the weights; validate with it, and end with it"
-    order,run_after = 30,('GradientClip', 'GradientAccumulation', 'MixedPrecision')
+    order,run_after = 70,('GradientClip', 'GradientAccumulation', 'MixedPrecision', 'TrackerCallback')
     def __init__(self,
         decay:float=.999, # Share of the past in each average, in the long run
         validate:bool=True, # Validate with the average?
         keep:bool=True, # Leave the average in the model after the fit?
-    ): self.decay,self.validate,self.keep,self.average,self.n_steps = decay,validate,keep,None,0
+    ): self.decay,self.validate,self.keep,self.average,self.active = decay,validate,keep,None,False
 
     def _tensors(self):
         buffers = self.model.buffers() if hasattr(self.model, 'buffers') else ()
         return [o.detach() for o in (*self.model.parameters(), *buffers)]
 
-    def before_fit(self): self.average,self.n_steps,self.swapped = [o.clone() for o in self._tensors()],0,False
+    def before_fit(self):
+        self.average,self.n_steps,self.swapped,self.active = [o.clone() for o in self._tensors()],0,False,True
 
     def after_step(self):
+        if not self.active: self.before_fit()     # it came in the middle of a fit
         self.n_steps += 1
         decay = min(self.decay, (1+self.n_steps)/(10+self.n_steps))
         for a,o in zip(self.average, self._tensors()):
@@ -169,14 +183,16 @@ def _swap(self:EMACallback):
 # %% ../../nbs/research/training.ipynb #e26c5374
 @patch
 def before_epoch(self:EMACallback):
-    if self.validate and not self.model.training: self._swap()
+    if self.active and self.validate and not self.model.training: self._swap()
 
 @patch
 def after_epoch(self:EMACallback):
-    if self.swapped: self._swap()
+    if self.active and self.swapped: self._swap()
 
 @patch
 def after_fit(self:EMACallback):
-    if self.average is None: return
+    if not self.active: return
+    self.active = False
     if self.swapped: self._swap()
-    if self.keep and self.n_steps: self._swap(); self.swapped = False
+    others = any(getattr(cb, 'loads_weights', False) for cb in self.learner.cbs)     # the best, of averages
+    if self.keep and self.n_steps and not others and sys.exc_info()[1] is None: self._swap()     # no error

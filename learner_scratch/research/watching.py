@@ -25,7 +25,8 @@ from ..module import _Text
 def _new_row(learn):
     "This epoch's row of the history, if validation has just completed it"
     history = learn.recorder.history
-    return history[-1] if history and not learn.model.training and history[-1]['epoch']==learn.epoch else None
+    new = history and not learn.model.training and history[-1]['epoch']==learn.epoch
+    return history[-1] if new and 'valid' in learn.recorder.filled else None
 
 # %% ../../nbs/research/watching.ipynb #e3987a60
 def _columns(learn):
@@ -51,7 +52,8 @@ class TrackerCallback(Callback):
         columns = _columns(self.learner)
         self.column = self.monitor if self.monitor in columns else f'valid_{self.monitor}'
         if self.column not in columns:
-            raise LookupError(f'there is no {self.monitor!r} to monitor, the columns are {", ".join(columns)}')
+            raise LookupError(f'there is no {self.monitor!r} to monitor, the columns are '
+                              f'{", ".join(columns)}')
         self.less,self.new_best,self.best_epoch = self.comp(0, 1), False, None
         self.best = math.inf if self.less else -math.inf
 
@@ -65,6 +67,7 @@ def after_epoch(self:TrackerCallback):
     row = _new_row(self.learner)
     if row is None: return
     value = row[self.column]
+    if not isinstance(value, (int, float)): raise TypeError(f'{self.column} is not one number: it cannot be monitored')
     if math.isnan(value) and self.best_epoch is None:
         raise ValueError(f'{self.column} is nan in epoch {self.epoch}, there is nothing to compare with: '
                          'is there a validation set?')
@@ -90,7 +93,8 @@ class EarlyStoppingCallback(TrackerCallback):
     def verdict(self, better):
         self.wait = 0 if better else self.wait+1
         if self.wait<self.patience: return
-        self.logger(f'stopped after epoch {self.epoch}: {self.column} was best in epoch {self.best_epoch}, {self.best:.4f}')
+        self.logger(f'stopped after epoch {self.epoch}: {self.column} was best in epoch {self.best_epoch}, '
+                    f'{self.best:.4f}')
         raise CancelFitException()
 
 # %% ../../nbs/research/watching.ipynb #67109683
@@ -104,6 +108,7 @@ def _save_whole(o, path):
 # %% ../../nbs/research/watching.ipynb #65cc38b2
 class SaveModelCallback(TrackerCallback):
     "Saves the weights when `monitor` improves, and loads the best after the fit"
+    loads_weights = True
     order = TrackerCallback.order+1
     def __init__(self,
         monitor:str='valid_loss', # As for `TrackerCallback`
@@ -124,7 +129,8 @@ class SaveModelCallback(TrackerCallback):
 
     def save(self, suffix=''):
         state = self.model.state_dict()
-        _save_whole(dict(model=state, opt=self.opt.state_dict()) if self.with_opt else state, self.path(suffix))
+        if self.with_opt: state = dict(model=state, opt=self.opt.state_dict())
+        _save_whole(state, self.path(suffix))
 
 # %% ../../nbs/research/watching.ipynb #24d72cce
 @patch
@@ -193,8 +199,8 @@ class TerminateOnNaNCallback(Callback):
         phase = 'training' if self.model.training else 'validation'
         self.found = dict(epoch=self.epoch, phase=phase, batch=self.num)
         largest = max((p.detach().abs().max().item() for p in self.model.parameters()), default=0.)
-        raise FloatingPointError(f'the {phase} loss is {loss.item()} in batch {self.num} of epoch {self.epoch}. The '
-                                 f'largest weight is {largest:.2g}: if that is usual, look at that batch; '
+        raise FloatingPointError(f'the {phase} loss is {loss.item()} in batch {self.num} of epoch {self.epoch}. '
+                                 f'The largest weight is {largest:.2g}: if that is usual, look at that batch; '
                                  'if it is huge, the steps were too long')
 
 # %% ../../nbs/research/watching.ipynb #070e70b0
@@ -222,9 +228,12 @@ class CSVLogger(Callback):
 def after_epoch(self:CSVLogger):
     row = _new_row(self.learner)
     if row is None: return
-    if self.head is None: self.head = list(row); csv.writer(self.file).writerow(self.head)
+    if self.head is None:
+        self.head = list(row)
+        csv.writer(self.file).writerow(self.head)
     if self.head!=list(row):
-        raise ValueError(f"{self.fname} has the columns {', '.join(self.head)}; this fit has {', '.join(row)}")
+        raise ValueError(f"{self.fname} has the columns {', '.join(self.head)}; "
+                         f"this fit has {', '.join(row)}")
     csv.writer(self.file).writerow(row.values())
     self.file.flush()
 
@@ -240,7 +249,7 @@ class ShowGraphCallback(Callback):
     "A graph of training and validation losses that grows during the fit"
     order,run_after,in_lr_find = 65,'Recorder',False
     def __init__(self,
-        display=None, # Called as `display(fig, display_id=True)`; `None` is IPython's in a notebook, else nothing; `False` is nothing
+        display=None, # Called as `display(fig, display_id=True)`; `None`: IPython's in a notebook; `False`: off
     ): self.display,self.fig,self.handle,self.ends = display,None,None,[]
 
     def before_fit(self): self.recorder; self.fig,self.handle,self.ends = None,None,[]
@@ -264,7 +273,7 @@ def draw(self:ShowGraphCallback):
     recorder = self.recorder
     self.fig,ax = plt.subplots(figsize=(5, 2.5))
     ax.plot(recorder.losses, label='training', alpha=.7)
-    ax.plot([o-1 for o in self.ends], [o['valid_loss'] for o in recorder.history], 'o-', label='validation')
+    ax.plot(self.ends, [o['valid_loss'] for o in recorder.history], 'o-', label='validation')
     ax.set(xlabel='step', ylabel='loss (nats)')
     ax.legend()
     plt.close(self.fig)     # else a notebook shows it a second time
@@ -275,7 +284,7 @@ class ShowBatch(Callback):
     order,run_after,in_lr_find = 95,'SetupLearnerCB',False
     def __init__(self,
         n:int=9, # Pictures to keep
-    ): self.n,self.xb,self.yb = n,None,None
+    ): self.n,self.xb,self.yb,self.names = n,None,None,None
 
     def before_fit(self): self.xb = self.yb = None
 
@@ -283,6 +292,7 @@ class ShowBatch(Callback):
         if self.xb is not None or not self.model.training: return
         x,*_,y = self.batch
         self.xb,self.yb = (o[:self.n].detach().cpu().clone() for o in (x, y))
+        self.names = getattr(self.dls, 'vocab', None)
 
 # %% ../../nbs/research/watching.ipynb #182270b2
 def _stretched(
@@ -299,14 +309,14 @@ def show(self:ShowBatch,
 ): # The figure
     "The pictures that were kept, with their labels if these are numbers of classes"
     if self.xb is None: raise LookupError('there is no batch yet: ShowBatch keeps the first of a fit')
-    vocab,yb = getattr(getattr(self.learner, 'dls', None), 'vocab', None),self.yb
+    vocab,yb = self.names,self.yb
     classes = yb.ndim==1 and not yb.is_floating_point()
     titles = [str(vocab[y] if vocab else y) if classes else '' for y in yb.tolist()]
     return show_batch(_stretched(self.xb), range(len(yb)), titles, self.n, ncols)
 
 # %% ../../nbs/research/watching.ipynb #d4b01445
-_stages = dict(before_batch='data', after_pred='forward', after_loss='loss', after_backward='backward', after_step='step',
-               after_epoch='data')
+_stages = dict(before_batch='data', after_pred='forward', after_loss='loss', after_backward='backward',
+               after_step='step', after_epoch='data')
 
 class _Clock(Callback):
     "The profiler's look at the end of each event"
