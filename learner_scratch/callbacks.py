@@ -258,7 +258,7 @@ class ProgressCallback(Callback):
         self.end = 0
         sizes = [len(o) if hasattr(o, '__len__') else 0 for o in (self.dls.train, self.dls.valid)]
         self.bar,self.was_logger = self.bar_func(self.n_epochs*sum(sizes)),self.logger
-        self.learner.logger = self.bar.write
+        if self.logger is print: self.learner.logger = self.bar.write
         if self.bar.bar is None: self.learner.unheard(self.after_batch)     # nobody's watching
 
     def before_epoch(self): self.end = self.bar.done + (len(self.dl) if hasattr(self.dl, '__len__') else 0)

@@ -37,16 +37,27 @@ class Optimizer:
         for group in self.param_groups:
             for p in group['params']: p.grad = None
 
+# %% ../nbs/03_learner.ipynb #95bf43d3
+def _near(ps, size=2**18):
+    "`ps` in runs of at most `size` numbers, unless one has more; on a GPU in one run"
+    if not ps: return []
+    if not ps[0].is_cpu: return [ps]
+    runs,room = [[]],size
+    for p in ps:
+        n = p.numel()
+        if n>room and runs[-1]: runs.append([]); room = size
+        runs[-1].append(p); room -= n
+    return runs
+
 # %% ../nbs/03_learner.ipynb #e3091047
 @patch
 @torch.no_grad()
 def step(self:Optimizer):
     "Move each parameter that has a gradient"
     for group in self.param_groups:
-        ps = [p for p in group['params'] if p.grad is not None]
-        if not ps: continue
-        updates = [p.grad for p in ps]
-        for f in self.steppers: updates = f(ps, updates, group, self.state)
+        for ps in _near([p for p in group['params'] if p.grad is not None]):
+            updates = [p.grad for p in ps]
+            for f in self.steppers: updates = f(ps, updates, group, self.state)
 
 # %% ../nbs/03_learner.ipynb #cf6c72f9
 def sgd_step(ps, updates, group, state):
