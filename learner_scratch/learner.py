@@ -206,6 +206,8 @@ class Learner:
         wd:float=None, # Weight decay, of any `opt_func` that knows one; `None` leaves it at its default
         wd_bn_bias:bool=False, # Decay biases and norms too, if `wd` is given?
     ):
+        if not hasattr(model, 'parameters') and hasattr(dls, 'parameters'):
+            raise TypeError('the model comes first here, then the loaders: Learner(model, dls, …)')
         store_attr('model,dls,loss_func,lr,opt_func,metrics,splitter,wd,wd_bn_bias')
         self.cbs,self.logger,self._on = L(),print,None
         self.opt = self.dl = self.batch = self.preds = self.loss = None
