@@ -11,7 +11,7 @@ import difflib, inspect, re
 from contextlib import contextmanager
 from numbers import Integral
 import numpy as np, torch
-from fastcore.basics import noop, patch, store_attr
+from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 
 # %% ../nbs/03_learner.ipynb #11012c19

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from ..callbacks import Callback
 from ..learner import Learner, get_hyper, set_hyper
-from ..schedulers import SchedCos, SchedExp, SchedLin, _Annealer
+from ..schedulers import SchedCos, _Annealer
 
 # %% ../../nbs/research/schedules.ipynb #e05b817b
 class SchedNo(_Annealer):

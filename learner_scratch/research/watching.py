@@ -13,12 +13,11 @@ import matplotlib.pyplot as plt
 import torch
 import learner_scratch.research.optimizers     # an optimizer's `state_dict`
 from fastcore.basics import patch, store_attr
-from fastcore.foundation import L
 from fastcore.imports import ipython_shell
 from torch import Tensor
-from ..callbacks import Callback, _as_metric, _name
+from ..callbacks import Callback
 from ..data import show_batch
-from ..learner import CancelFitException, Learner, _groups, events
+from ..learner import CancelFitException, _groups, events
 from ..module import _Text
 
 # %% ../../nbs/research/watching.ipynb #51edf442
@@ -27,13 +26,6 @@ def _new_row(learn):
     history = learn.recorder.history
     new = history and not learn.model.training and history[-1]['epoch']==learn.epoch
     return history[-1] if new and 'valid' in learn.recorder.filled else None
-
-# %% ../../nbs/research/watching.ipynb #e3987a60
-def _columns(learn):
-    "The columns that the recorder is going to write"
-    recorder = learn.recorder
-    metrics = L(learn.metrics if recorder.own is None else recorder.own).map(_as_metric)
-    return [f'{phase}_{o}' for phase in ('train', 'valid') for o in ('loss', *map(_name, metrics))] + ['time']
 
 # %% ../../nbs/research/watching.ipynb #2db9ea9c
 class TrackerCallback(Callback):
@@ -49,7 +41,7 @@ class TrackerCallback(Callback):
         self.best = self.best_epoch = None
 
     def before_fit(self):
-        columns = _columns(self.learner)
+        columns = [*self.recorder.columns, 'time']
         self.column = self.monitor if self.monitor in columns else f'valid_{self.monitor}'
         if self.column not in columns:
             raise LookupError(f'there is no {self.monitor!r} to monitor, the columns are '
