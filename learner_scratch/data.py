@@ -222,7 +222,7 @@ class DataLoader:
         start_method:str=None, # 'fork', 'forkserver' or 'spawn'; `None` is the system's best
         timeout:float=120., # Seconds without any batch after which we give up
         item_tfms=(), # Functions of one input, called in the worker
-        batch_tfms=(), # Functions of a batch of inputs and its `item_seeds`, called here, on `device`
+        batch_tfms=(), # Functions of a batch of inputs and its `item_seeds` (with a `fixed_seed`, the same in each epoch), called here
         cache:bool=False, # Keep in memory what `ds` returns in the first epoch (its random numbers, too)?
         on_error:str='raise', # 'raise', or 'skip' the items that can't be read
         device=None, # Where batches are delivered; `None` is the CPU (a fit says where it needs them)
@@ -359,7 +359,7 @@ def __iter__(self:DataLoader):
         if not batch: continue
         xb,*rest = batch
         for k,f in enumerate(L(self.batch_tfms)):
-            try: xb = f(xb, item_seeds(seed+1+k, idxs))
+            try: xb = f(xb, item_seeds(getattr(f, 'fixed_seed', seed+1+k), idxs))
             except Exception as e: e.add_note(f'This was batch_tfms[{k}], called with a batch of inputs and their seeds.'); raise
         n += len(idxs)
         yield xb, *rest

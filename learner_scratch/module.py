@@ -192,16 +192,29 @@ def eval(self:Module):
     "Say to all modules inside that training is over"
     return self.train(False)
 
-# %% ../nbs/01_module.ipynb #8e02834a
+# %% ../nbs/01_module.ipynb #8427bea8
+@patch
+def named_state(self:Module):
+    "Yield name and value of all that is moved, saved and loaded: the parameters"
+    yield from self.named_parameters()
+
+# %% ../nbs/01_module.ipynb #0d84d9a7
 @patch
 def to(self:Module,
-    device, # Where to, for example 'cuda:1'
+    device=None, # Where to, for example 'cuda:1'; `None` stays
+    memory_format=None, # Order in memory of what has four axes, as `torch.channels_last`; `None` keeps it
 ): # This module
-    "Move all parameters to `device`"
-    for p in self.parameters():
-        p.data = p.data.to(device)
-        if p.grad is not None: p.grad = p.grad.to(device)
+    "Move all parameters to `device`, and into another order"
+    def moved(x):
+        x = x if device is None else x.to(device)
+        return x if memory_format is None or x.ndim!=4 else x.contiguous(memory_format=memory_format)
+    for _,p in self.named_state():
+        p.data = moved(p.data)
+        if p.grad is not None: p.grad = moved(p.grad)
     return self
+
+
+
 
 # %% ../nbs/01_module.ipynb #f7277752
 @patch
@@ -227,11 +240,12 @@ class ConvLayer(Module):
         stride:int=1, # 2 halves height and width
         bias:bool=True, # Add a number for each channel?
         act:bool=True, # Cut off negative values?
+        ks:int=3, # Width and height of the kernel, odd; the padding is half of it
     ):
         super().__init__()
-        store_attr('ni,nf,stride,act')
+        store_attr('ni,nf,stride,act,ks')
         first_value = init.kaiming_normal_ if act else init.xavier_normal_
-        self.w = Parameter(first_value(torch.empty(nf, ni, 3, 3)))
+        self.w = Parameter(first_value(torch.empty(nf, ni, ks, ks)))
         self.b = Parameter(torch.zeros(nf)) if bias else None
 
     def forward(self,
@@ -239,7 +253,7 @@ class ConvLayer(Module):
     ) -> Tensor: # Shape (bs,nf,h/stride,w/stride), rounded up
         if x.shape[-3]!=self.ni: raise ValueError(f'expected shape (bs,{self.ni},h,w), got {tuple(x.shape)}: '
                                                   'channels come second, see `channels_first`')
-        res = F.conv2d(x, self.w, self.b, self.stride, padding=1)
+        res = F.conv2d(x, self.w, self.b, self.stride, padding=self.ks//2)
         return res.relu_() if self.act else res
 
 # %% ../nbs/01_module.ipynb #b73d1878
@@ -265,7 +279,7 @@ class AdaptivePool(Module):
     def forward(self,
         x:Tensor, # Shape (bs,nf,h,w)
     ) -> Tensor: # Shape (bs,nf)
-        return x.flatten(2).mean(-1)     # (bs,nf,h*w) to (bs,nf)
+        return x.mean((2, 3))
 
 # %% ../nbs/01_module.ipynb #3fed93a0
 class Sequential(Module):
@@ -292,7 +306,8 @@ def extra_repr(self:Module) -> str: # Shown in brackets
 
 @patch
 def extra_repr(self:ConvLayer):
-    return f'{self.ni}, {self.nf}, stride={self.stride}, bias={self.b is not None}, act={self.act}'
+    ks = '' if self.ks==3 else f', ks={self.ks}'
+    return f'{self.ni}, {self.nf}, stride={self.stride}, bias={self.b is not None}, act={self.act}{ks}'
 
 @patch
 def extra_repr(self:Linear): return f'{self.ni}, {self.nf}'
@@ -359,7 +374,7 @@ def summary(self:Module,
 @patch
 def state_dict(self:Module) -> dict: # Name to tensor; it shares the parameters' memory, as in PyTorch
     "The value of each parameter, by name"
-    return {k: p.detach().as_subclass(Tensor) for k,p in self.named_parameters()}
+    return {k: p.detach().as_subclass(Tensor) for k,p in self.named_state()}
 
 # %% ../nbs/01_module.ipynb #18ba2df1
 @patch
@@ -368,7 +383,7 @@ def load_state_dict(self:Module,
     strict:bool=True, # Is a missing or an unexpected name an error?
 ):
     "Put the values of `state` into the parameters, all or, if something is wrong, none"
-    mine,wrong = dict(self.named_parameters()),[]
+    mine,wrong = dict(self.named_state()),[]
     if strict:
         wrong += [f'missing: {k}' for k in mine if k not in state]
         wrong += [f'unexpected: {k}' for k in state if k not in mine]
