@@ -62,8 +62,9 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, w, b, eps):
         axes = [0, *range(2, x.ndim)]
-        mean = x.mean(axes, dtype=torch.float32)
-        centred = x-_wide(mean, mean.new_empty((1,)*x.ndim))     # in float32, whatever `x` is
+        ctx.dtype = torch.promote_types(x.dtype, torch.float32)     # of sums: never less than float32
+        mean = x.mean(axes, dtype=ctx.dtype)
+        centred = x-mean.view(-1, *[1]*(x.ndim-2))
         var = centred.square_().mean(axes)
         inv_std = (var+eps).rsqrt()
         scale = w*inv_std
@@ -78,8 +79,8 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx, g, *_):
         x,w,mean,inv_std = ctx.saved_tensors
         products = (g.float() if g.dtype==torch.float16 else g)*x     # scaled losses are beyond float16
-        db = g.sum(ctx.axes, dtype=torch.float32)
-        dw = (products.sum(ctx.axes, dtype=torch.float32)-mean*db)*inv_std
+        db = g.sum(ctx.axes, dtype=ctx.dtype)
+        dw = (products.sum(ctx.axes, dtype=ctx.dtype)-mean*db)*inv_std
         for_g = w*inv_std
         for_x = -for_g*inv_std*dw/ctx.n
         rest = -for_g*db/ctx.n - for_x*mean
