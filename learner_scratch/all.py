@@ -35,4 +35,9 @@ from learner_scratch.research.schedules import *
 from learner_scratch.research.training import *
 from learner_scratch.research.watching import *
 from learner_scratch.research.activations import *
+from learner_scratch.research.batchnorm import *
+from learner_scratch.research.resnet import *
+from learner_scratch.research.mixup import *
+from learner_scratch.research.papers import *
+from learner_scratch.research.ladder import *
 from learner_scratch.research.interop import *

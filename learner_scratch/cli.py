@@ -180,7 +180,7 @@ def _train(dls, recipe, size, device, seed, out, data):
     plot_predictions(model, dls, tfm_x).savefig(out/'predictions.png', dpi=120)
     settings = dict(data=str(data), size=size, seed=seed, **asdict(recipe), seconds=round(seconds, 1), vocab=list(dls.vocab),
                     mean=stats[0].tolist(), std=stats[1].tolist(), torch=torch.__version__)
-    (out/'settings.json').write_text(json.dumps(settings, indent=1))
+    (out/'settings.json').write_text(json.dumps(settings, indent=1, default=lambda o: o.__name__))
     print(f"{100*track.history[-1]['valid_accuracy']:.1f} % of the validation pictures are right. "
           f"Weights, history, curves and predictions are in {out}")
     if interrupted:
