@@ -20,11 +20,11 @@ from learner_scratch.research.papers import AlternatingFlip, CautiousAdam, Cauti
 results = Path(__file__).with_suffix('.json')
 size,bs = 64,128
 stats = [.465, .457, .430],[.274, .269, .292]     # of Imagenette, in [0,1]
-recipe_name = "the ladder's small_first: resnet10, pictures that grow to 64 pixels, label smoothing, bfloat16"
+recipe_name = "the ladder's label_smoothing without its flips: resnet10, pictures that grow to 64 pixels, bfloat16"
 
 def recipe(dls, opt_func, wd, epochs, lr, cbs):
     "The learner that every arm trains: our own layers, and the same choices but for the arm's"
-    learn = recipe_learner(replace(recipes['small_first'], epochs=epochs, lr=lr, flip=False), dls, Normalize(stats), 'cpu', cbs)
+    learn = recipe_learner(replace(recipes['label_smoothing'], epochs=epochs, lr=lr, flip=False), dls, Normalize(stats), 'cpu', cbs)
     learn.opt_func,learn.wd,learn.metrics = opt_func,wd,accuracy
     return learn
 

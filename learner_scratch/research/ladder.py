@@ -106,15 +106,14 @@ ladder = dict(
     cosine=dict(schedule='cosine'),
     batchnorm=dict(arch='norm_cnn'),
     channels_last=dict(channels_last=True),
-    bf16=dict(bf16=True),
     residual=dict(arch='resnet10'),
+    bf16=dict(bf16=True),
+    small_first=dict(sizes=(32, 40, 48, 56, 64, 64)),
     flip=dict(flip=True),
     weight_decay=dict(wd=5e-4),
     nesterov=dict(nesterov=True),
     rate=dict(lr=.3),
-    label_smoothing=dict(label_smoothing=.1),
-    small_first=dict(sizes=(32, 40, 48, 56, 64, 64)),
-    longer=dict(epochs=10))
+    label_smoothing=dict(label_smoothing=.1))
 
 def _climb():
     recipe = Recipe()
@@ -126,5 +125,5 @@ recipes['best'] = list(recipes.values())[-1]
 # %% ../../nbs/research/ladder.ipynb #0df00f62
 resnet_options = dict(strided_shortcut=dict(pool_shortcut=False), deep_stem=dict(stem='deep', strides=(1, 2, 2)),
                       zero_init=dict(zero_init=True), silu=dict(act=SiLU), squeeze_excite=dict(se=True), blur=dict(blur=True))
-recipes |= {k: replace(recipes['small_first'], options=v) for k,v in resnet_options.items()}
-recipes |= {k: replace(recipes['small_first'], arch=k) for k in ('simple_cnn', 'resnet18')}
+recipes |= {k: replace(recipes['label_smoothing'], options=v) for k,v in resnet_options.items()}
+recipes |= {k: replace(recipes['label_smoothing'], arch=k) for k in ('simple_cnn', 'resnet18')}
