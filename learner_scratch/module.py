@@ -26,8 +26,11 @@ class Parameter(Tensor):
         if not x.is_floating_point(): raise TypeError(f'only floating point has gradients, not {x.dtype}')
         return Tensor._make_subclass(cls, x.detach(), True)
 
-    def __deepcopy__(self, memo): return memo.setdefault(id(self), type(self)(self.detach().clone()))
-    def __reduce_ex__(self, protocol): return type(self), (self.detach(),)
+    def __deepcopy__(self, memo):
+        return memo.setdefault(id(self), type(self)(self.detach().clone()).requires_grad_(self.requires_grad))
+    def __reduce_ex__(self, protocol): return _parameter, (self.detach(), self.requires_grad)
+
+def _parameter(x, requires_grad): return Parameter(x).requires_grad_(requires_grad)     # frozen ones stay so
 
 # %% ../nbs/01_module.ipynb #9b7ee26e
 class Module:

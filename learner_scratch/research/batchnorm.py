@@ -22,7 +22,8 @@ def register_buffer(self:Module,
     "Set attribute `name` to `x`, which belongs to the model's state but isn't trained"
     if not isinstance(x, Tensor) or x.requires_grad:
         raise TypeError(f'the buffer {name!r} is to be a tensor without gradient, got {type(x).__name__}')
-    if name in self._params or name in self._children: raise KeyError(f'{name!r} is a parameter or a module already')
+    if '_params' not in vars(self): raise AttributeError(f'call super().__init__() before you register {name!r}')
+    if hasattr(self, name): raise KeyError(f'{type(self).__name__} has an attribute {name!r} already')
     vars(self).setdefault('_buffers', {})[name] = None     # an ordered set
     setattr(self, name, x)
 
@@ -35,8 +36,9 @@ def named_buffers(self:Module,
     seen = set()
     for k,m in self.named_modules(prefix.rstrip('.')):
         for name in vars(m).get('_buffers', ()):
-            x = getattr(m, name, None)
-            if x is not None and id(x) not in seen: seen.add(id(x)); yield f'{k}.{name}' if k else name, x
+            x = getattr(m, name, None)     # perhaps somebody has put something else there
+            if not isinstance(x, Tensor) or isinstance(x, Parameter) or id(x) in seen: continue
+            seen.add(id(x)); yield f'{k}.{name}' if k else name, x
 
 # %% ../../nbs/research/batchnorm.ipynb #cbda3549
 @patch
@@ -78,7 +80,7 @@ class _Normalised(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g, *_):
         x,w,mean,inv_std = ctx.saved_tensors
-        products = (g.float() if g.dtype==torch.float16 else g)*x     # scaled losses are beyond float16
+        products = (g.float() if g.dtype==torch.float16 else g)*x     # a scaled loss's would be beyond float16
         db = g.sum(ctx.axes, dtype=ctx.dtype)
         dw = (products.sum(ctx.axes, dtype=ctx.dtype)-mean*db)*inv_std
         for_g = w*inv_std
@@ -119,8 +121,8 @@ def _train(self:BatchNorm, x):
                              'has no spread. Use larger batches, drop_last=True, or LayerNorm')
     y,mean,var = _Normalised.apply(x, self.w, self.b, self.eps)
     with torch.no_grad():
-        self.running_mean.lerp_(mean, self.mom)
-        self.running_var.lerp_(var*(n/(n-1)), self.mom)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.mom)
+        self.running_var.lerp_((var*(n/(n-1))).to(self.running_var.dtype), self.mom)
         self.num_batches_tracked += 1
     return y
 
@@ -154,8 +156,10 @@ class BnFreeze(Callback):
     order = -5
     def before_epoch(self):
         for _,m in self.model.named_modules():
-            if 'BatchNorm' not in type(m).__name__: continue
-            if not any(p.requires_grad for p in m.parameters()): m.training = False
+            ps = list(m.parameters())
+            if ps and _is_norm(m) and not any(p.requires_grad for p in ps): m.training = False
+
+def _is_norm(m): return any('BatchNorm' in o.__name__ for o in type(m).__mro__)     # PyTorch's, too
 
 # %% ../../nbs/research/batchnorm.ipynb #d2e35fbd
 class LayerNorm(Module):
@@ -173,8 +177,8 @@ class LayerNorm(Module):
     ) -> Tensor: # The same shape
         n = len(self.shape)
         if tuple(x.shape[-n:])!=self.shape: raise ValueError(f'expected last axes {self.shape}, got {tuple(x.shape)}')
-        axes = [*range(-n, 0)]
-        centred = x.float()-x.mean(axes, keepdim=True, dtype=torch.float32)
+        axes,dtype = [*range(-n, 0)],torch.promote_types(x.dtype, torch.float32)
+        centred = x-x.mean(axes, keepdim=True, dtype=dtype)
         inv_std = (centred.square().mean(axes, keepdim=True)+self.eps).rsqrt()
         return (centred*inv_std*self.w + self.b).to(x.dtype)
 
