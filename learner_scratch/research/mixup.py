@@ -13,7 +13,7 @@ from inspect import signature
 from fastcore.basics import patch
 from torch import Tensor
 from torch.distributions import Beta
-from ..callbacks import Callback, n_items
+from ..callbacks import Callback
 from ..loss import _check, _explain, logsumexp
 from ..support.random import uniform
 
@@ -48,6 +48,13 @@ def _each(f, o, *others):
     res = [_each(f, *v) for v in zip(o, *others)]
     return type(o)(*res) if hasattr(o, '_fields') else type(o)(res)
 
+# %% ../../nbs/research/mixup.ipynb #9a1a1e67
+def _n_items(o):
+    "How many items the first tensor in `o` has, at any depth"
+    sizes = []
+    _each(lambda x: sizes.append(len(x)), o)
+    return sizes[0]
+
 # %% ../../nbs/research/mixup.ipynb #117fcf52
 def _like(share, x):
     "`share` with as many axes as `x`, of its type and on its device"
@@ -58,7 +65,7 @@ def _like(share, x):
 def before_batch(self:_Mixer):
     if not self.model.training: return
     *xb,yb = self.batch
-    n = n_items(yb)
+    n = _n_items(yb)
     order = torch.randperm(n)
     drawn = Beta(self.alpha, self.alpha).sample((n if self.per_item else 1,))
     partners,self.others = _each(lambda o: o[order.to(o.device)], [xb, yb])
@@ -114,7 +121,7 @@ def _ask(self:_Mixer):
     if _reduction(self.loss_func) is None: return False
     try: losses = self.item_losses(self.batch[-1])
     except Exception: return False     # it can't: with its own reduction it has just worked
-    return isinstance(losses, Tensor) and losses.ndim>0 and len(losses)==n_items(self.batch[-1])
+    return isinstance(losses, Tensor) and losses.ndim>0 and len(losses)==_n_items(self.batch[-1])
 
 # %% ../../nbs/research/mixup.ipynb #e8453c27
 @patch
@@ -122,8 +129,9 @@ def after_loss(self:_Mixer):
     if self.share is None: return     # validation
     if self.per_item:
         own,others = self.item_losses(self.batch[-1]),self.item_losses(self.others)
-        usual = own.numel() if _reduction(self.loss_func)=='sum' else 1.     # if all items have a loss of 0
-        factor = (self.loss/own.mean()).detach().nan_to_num(usual)
+        mean,usual = own.mean(),own.numel() if _reduction(self.loss_func)=='sum' else 1.
+        clear = mean.abs() > own.abs().mean()*torch.finfo(own.dtype).eps**.5     # do they cancel, or are they 0?
+        factor = torch.where(clear, (self.loss/mean).detach(), usual)
         self.learner.loss = others.lerp(own, _like(self.share, own)).mean()*factor
     else:
         if self.per_item is None: self.per_item = self._ask()
@@ -183,7 +191,8 @@ def __call__(self:LabelSmoothingCrossEntropy,
     x = preds.float() if preds.itemsize<4 else preds
     try: right = x.gather(-1, yb.long().unsqueeze(-1)).squeeze(-1)
     except (RuntimeError, IndexError) as e: _explain(e, preds, yb, type(self).__name__)
-    losses = logsumexp(x) - right.lerp(x.mean(-1), self.eps)
+    if self.eps: right = right.lerp(x.mean(-1), self.eps)     # with 0, a class may be masked by a logit of -inf
+    losses = logsumexp(x) - right
     return losses if self.reduction=='none' else getattr(losses, self.reduction)()
 
 # %% ../../nbs/research/mixup.ipynb #93c93be8
