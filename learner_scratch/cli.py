@@ -125,9 +125,9 @@ def plot_predictions(
 @call_parse
 def scratch_train(
     data:str='digitette', # 'digitette', 'imagenette', or a folder of pictures with a folder for each class
-    epochs:int=None, # Times through the training set (digitette 15, else 8)
-    lr:float=None, # Highest learning rate (digitette 0.2, else 0.1)
-    bs:int=None, # Pictures in a batch (imagenette 128, else 32)
+    epochs:int=None, # Times through the training set (the recipe's, or digitette 15, else 8)
+    lr:float=None, # Highest learning rate (the recipe's, or digitette 0.2, else 0.1)
+    bs:int=None, # Pictures in a batch (the recipe's, or imagenette 128, else 32)
     size:int=64, # Width and height of a picture, in pixels
     workers:int=None, # Processes that read pictures (one for each processor)
     cache:store_true=False, # Keep decoded pictures in memory?
@@ -143,6 +143,7 @@ def scratch_train(
     _check(epochs, lr, bs, size, workers, seed, schedule=schedule, arch=arch, recipe=recipe)
     recipe = recipes[recipe] if recipe else defaults.get(data, Recipe(bs=32))
     recipe = replace(recipe, **{k: v for k,v in given.items() if v is not None})
+    if recipe.options and not recipe.arch.startswith('resnet'): _refuse(f"--arch {recipe.arch} has no {', '.join(recipe.options)}, which this recipe sets")
     device = _device(device)
     with ExitStack() as stack:
         out = _folder(out, data, stack)

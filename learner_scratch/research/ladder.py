@@ -37,7 +37,7 @@ class Recipe:
     wd:float = None # Weight decay, not for biases and norms
     flip:bool = False # Mirror half of the pictures?
     label_smoothing:float = 0. # Share of the label that's given to all classes
-    sizes:tuple = () # Widths of the training pictures, each for a share of the epochs; none is as they are
+    sizes:tuple = () # Widths of the training pictures, as shares of the full one, see `ProgressiveResize`; none is as they are
     normalize:bool = True # Give the network pictures with mean 0 and standard deviation 1?
     channels_last:bool = False # Keep the weights as `torch.channels_last`?
     bf16:bool = False # Compute in `bfloat16`?
@@ -58,24 +58,35 @@ schedules = dict(one_cycle=lambda lr: [OneCycle(lr)],
                  cosine=lambda lr: [OneCycle(lr, div_start=25, div_final=1e5, anneal=SchedCos)],
                  constant=lambda lr: [])
 
-# %% ../../nbs/research/ladder.ipynb #aeb95991
+# %% ../../nbs/research/ladder.ipynb #e5735f37
 class ProgressiveResize(Callback):
     "Train on pictures that grow"
     order,run_after = -9,'SetupLearnerCB'
     def __init__(self,
-        sizes, # Widths in pixels, each for an equal share of the epochs
-    ): self.sizes,self.size = tuple(sizes),None
+        sizes, # Shares of height and width, in the order of the epochs; each for about as many, and the last for the last
+    ):
+        self.sizes,self.size = tuple(sizes),1.
+        if not self.sizes or min(self.sizes)<=0: raise ValueError(f'sizes are shares above 0, such as (.5, 1), got {sizes}')
 
-    def before_epoch(self): self.size = self.sizes[self.epoch*len(self.sizes)//max(self.n_epochs, 1)]
+    def before_epoch(self):
+        last = self.epoch==self.n_epochs-1
+        self.size = self.sizes[-1 if last else self.epoch*len(self.sizes)//self.n_epochs]
 
     def before_batch(self):
-        if not self.model.training: return
+        if not self.model.training or self.size==1: return
         *xb,yb = self.batch
         self.learner.batch = *(self._resized(x) for x in xb), yb
 
     def _resized(self, x):
-        if x.shape[-1]==self.size: return x
-        return F.interpolate(x, (self.size, self.size), mode='bilinear', antialias=True)
+        if x.ndim!=4: return x     # not a picture
+        return F.interpolate(x, [round(self.size*n) for n in x.shape[-2:]], mode='bilinear', antialias=True)
+
+# %% ../../nbs/research/ladder.ipynb #06365f78
+class _Flipped(Callback):
+    "The training loader flips, for the time of a fit"
+    order = 0
+    def before_fit(self): self.was,self.dls.train.batch_tfms = self.dls.train.batch_tfms,L(self.dls.train.batch_tfms)+[Flip()]
+    def after_fit(self): self.dls.train.batch_tfms = self.was
 
 # %% ../../nbs/research/ladder.ipynb #d3b7bba6
 def recipe_learner(
@@ -88,9 +99,9 @@ def recipe_learner(
     "A learner for `recipe`"
     model = architectures[recipe.arch](len(dls.vocab), **recipe.options)
     if recipe.channels_last: model.to(memory_format=torch.channels_last)
-    if recipe.flip: dls.train.batch_tfms = L(Flip())
     tfm_x = lambda x: channels_first(norm(x) if recipe.normalize else to_float(x))
     cbs = [SetupLearnerCB(tfm_x, device), *L(cbs), *schedules[recipe.schedule](recipe.lr)]
+    if recipe.flip: cbs.append(_Flipped())
     if recipe.sizes: cbs.append(ProgressiveResize(recipe.sizes))
     if recipe.bf16: cbs.append(MixedPrecision())
     loss = LabelSmoothingCrossEntropy(recipe.label_smoothing) if recipe.label_smoothing else cross_entropy
@@ -108,7 +119,7 @@ ladder = dict(
     channels_last=dict(channels_last=True),
     residual=dict(arch='resnet10'),
     bf16=dict(bf16=True),
-    small_first=dict(sizes=(32, 40, 48, 56, 64, 64)),
+    small_first=dict(sizes=(.5, .625, .75, .875, 1, 1)),
     flip=dict(flip=True),
     weight_decay=dict(wd=5e-4),
     nesterov=dict(nesterov=True),
@@ -126,4 +137,4 @@ recipes['best'] = list(recipes.values())[-1]
 resnet_options = dict(strided_shortcut=dict(pool_shortcut=False), deep_stem=dict(stem='deep', strides=(1, 2, 2)),
                       zero_init=dict(zero_init=True), silu=dict(act=SiLU), squeeze_excite=dict(se=True), blur=dict(blur=True))
 recipes |= {k: replace(recipes['label_smoothing'], options=v) for k,v in resnet_options.items()}
-recipes |= {k: replace(recipes['label_smoothing'], arch=k) for k in ('simple_cnn', 'resnet18')}
+recipes |= {f'best_{k}': replace(recipes['best'], arch=k) for k in ('simple_cnn', 'resnet18')}

@@ -59,7 +59,7 @@ class CautiousAdam(Optimizer):
 
 # %% ../../nbs/research/papers.ipynb #e0ad30fb
 class AlternatingFlip(Callback):
-    "A mirror image, left for right, of a random half of the items, and in the next epoch of the others"
+    "A mirror image, left for right, of about half of the items, and in the next epoch of the others; counted anew in each fit"
     order = 0
     def __init__(self,
         seed:int=None, # Of the choice; `None` draws one for each fit, from PyTorch's generator
@@ -102,9 +102,11 @@ def paired_test(
     a, # A number for each seed: what's compared with
     b, # As many, of the same seeds in the same order
 ) -> dict: # Mean difference, its deviation, 95 % interval, t and its 95 % limit, exact p
-    "Is `b` more than `a`, or is it chance?"
-    gaps = torch.as_tensor(b, dtype=torch.float64) - torch.as_tensor(a, dtype=torch.float64)
-    n = len(gaps)
+    "Do `b` and `a` differ, or is it chance?"
+    a,b = (torch.as_tensor(o, dtype=torch.float64) for o in (a, b))
+    if a.ndim!=1 or a.shape!=b.shape: raise ValueError(f'expected as many numbers in both, got {tuple(a.shape)} and {tuple(b.shape)}')
+    if not (a.isfinite() & b.isfinite()).all(): raise ValueError('a run without a result (nan) has no place in a comparison')
+    gaps,n = b-a,len(a)
     if not 2<=n<=len(_t95)+1: raise ValueError(f'paired_test takes 2 to {len(_t95)+1} pairs, got {n}')
     mean,sd,limit = gaps.mean().item(),gaps.std().item(),_t95[n-2]
     error = sd/n**.5

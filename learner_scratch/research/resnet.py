@@ -20,10 +20,11 @@ from .batchnorm import BatchNorm, ConvNorm, ReLU
 # %% ../../nbs/research/resnet.ipynb #089bd326
 def _conv(ni, nf, stride=1, ks=3): return ConvLayer(ni, nf, stride, bias=False, act=False, ks=ks)
 
-def _shortcut(ni, nf, stride, pool_shortcut):
+def _shortcut(ni, nf, stride, pool_shortcut, blur):
     "What brings a block's input to the shape of its output; `None` if it has that already"
     if stride==1 and ni==nf: return None
     if pool_shortcut and stride>1: return Sequential(AvgPool(stride), _conv(ni, nf, ks=1), BatchNorm(nf))
+    if blur and stride>1: return Sequential(BlurPool(ni, stride), _conv(ni, nf, ks=1), BatchNorm(nf))
     return Sequential(_conv(ni, nf, stride, ks=1), BatchNorm(nf))
 
 # %% ../../nbs/research/resnet.ipynb #2bd9501b
@@ -50,7 +51,7 @@ class BasicBlock(Module):
         self.conv1,self.bn1 = strided_conv(ni, nf, stride, blur),BatchNorm(nf)
         self.conv2,self.bn2 = _conv(nf, nf),BatchNorm(nf)
         self.act,self.se = act(),SqueezeExcite(nf) if se else None
-        self.downsample = _shortcut(ni, nf, stride, pool_shortcut)
+        self.downsample = _shortcut(ni, nf, stride, pool_shortcut, blur)
 
     def forward(self,
         x:Tensor, # Shape (bs,ni,h,w)
@@ -120,7 +121,7 @@ class Bottleneck(Module):
         self.conv2,self.bn2 = strided_conv(mid, mid, stride, blur),BatchNorm(mid)
         self.conv3,self.bn3 = _conv(mid, nf, ks=1),BatchNorm(nf)
         self.act,self.se = act(),SqueezeExcite(nf) if se else None
-        self.downsample = _shortcut(ni, nf, stride, pool_shortcut)
+        self.downsample = _shortcut(ni, nf, stride, pool_shortcut, blur)
 
     def forward(self,
         x:Tensor, # Shape (bs,ni,h,w)
@@ -167,14 +168,16 @@ class ResNet(Module):
         stem_width:int=64, # Channels behind the stem
         act=ReLU, # Makes an activation
         zero_init:bool=False, # Start each block as if it were only its shortcut?
-        blur:bool=False, # Blur where pixels are left out?
+        blur:bool=False, # Blur before pixels are left out? (Not in the stem's convolution)
         **options # For each block
     ):
         super().__init__()
+        if min(len(widths), len(strides))<len(depths):
+            raise ValueError(f'{len(depths)} layers need as many widths and strides, got {widths} and {strides}')
         self.conv1,self.maxpool = _stem(stem, stem_width, act, blur)
         self.bn1,self.act,ni = BatchNorm(stem_width),act(),stem_width
         self.n_layers = len(depths)
-        for i,(n,width,stride) in enumerate(zip(depths, widths, strides, strict=False)):
+        for i,(n,width,stride) in enumerate(zip(depths, widths, strides)):
             nf = width*block.expansion
             blocks = [block(nf if j else ni, nf, 1 if j else stride, act=act, blur=blur, **options) for j in range(n)]
             setattr(self, f'layer{i+1}', Sequential(*blocks))
@@ -221,13 +224,15 @@ def from_torchvision(
 ) -> dict: # For `load_state_dict` of ours
     "`state` under our names"
     words = dict(weight='w', bias='b')
-    return {re.sub(r'(weight|bias)$', lambda m: words[m[1]], k): v for k,v in state.items()}
+    ours = {re.sub(r'(weight|bias)$', lambda m: words[m[1]], k): v for k,v in state.items()}
+    norms = [k.removesuffix('running_mean') for k in ours if k.endswith('running_mean')]
+    return {f'{k}num_batches_tracked': torch.tensor(0) for k in norms} | ours     # very old files lack it
 
 # %% ../../nbs/research/resnet.ipynb #10600a5d
 def resnet10(
     n_out:int=10, # Classes
     **kwargs # As for `ResNet`, in place of this one's
 ) -> ResNet:
-    "A small ResNet for small pictures: 10 layers, 1.2 million parameters"
+    "A small ResNet for small pictures: three blocks, 1.2 million parameters"
     plan = dict(widths=(64, 128, 256), strides=(2, 2, 2), stem='small', stem_width=32, pool_shortcut=True)
     return ResNet(BasicBlock, (1, 1, 1), n_out, **{**plan, **kwargs})
