@@ -135,7 +135,7 @@ def scratch_train(
     seed:int=42, # Of the weights and of the order of the pictures
     schedule:str=None, # 'one_cycle' (straight lines, the book's, and the default), 'cosine', or 'constant'
     arch:str=None, # 'simple_cnn' (the default), 'norm_cnn', 'resnet10', 'resnet18', 'resnet34', 'resnet50'
-    recipe:str=None, # A rung of the book's ladder, such as 'best'; the options above change it
+    recipe:str=None, # A rung of the book's ladder, such as 'best', made for Imagenette; options above change it; a wrong name lists all
     out:str=None, # A new folder for the results (runs/NAME)
 ):
     "Train a network of the book's on pictures, and keep the weights, the history, the curves and some predictions"

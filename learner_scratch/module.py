@@ -209,7 +209,8 @@ def to(self:Module,
 ): # This module
     "Move all parameters to `device`, and into another order"
     def moved(x):
-        x = x if device is None else x.to(device)
+        counts = isinstance(device, torch.dtype) and not x.is_floating_point()     # a counter stays one
+        x = x if device is None or counts else x.to(device)
         return x if memory_format is None or x.ndim!=4 else x.contiguous(memory_format=memory_format)
     for _,p in self.named_state():
         p.data = moved(p.data)

@@ -109,6 +109,7 @@ class BatchNorm(Module):
         x:Tensor, # Shape (bs,nf,…)
     ) -> Tensor: # The same shape
         if x.ndim<2 or x.shape[1]!=self.nf: raise ValueError(f'expected shape (bs,{self.nf},…), got {tuple(x.shape)}')
+        if not x.is_floating_point(): raise TypeError(f'expected floating point, got {x.dtype}')
         return self._train(x) if self.training else self._validate(x)
 
     def extra_repr(self): return f'{self.nf}'
@@ -118,7 +119,7 @@ class BatchNorm(Module):
 def _train(self:BatchNorm, x):
     n = x.numel()//self.nf
     if n<2: raise ValueError(f'batch normalisation of shape {tuple(x.shape)} in training: one value for each channel '
-                             'has no spread. Use larger batches, drop_last=True, or LayerNorm')
+                             'has no spread. If it is what was left for the last batch, take another batch size, or drop_last=True')
     y,mean,var = _Normalised.apply(x, self.w, self.b, self.eps)
     with torch.no_grad():
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.mom)

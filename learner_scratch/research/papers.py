@@ -69,6 +69,7 @@ class AlternatingFlip(Callback):
         x:Tensor, # Pictures, shape (bs,h,w,c)
         seeds:Tensor, # One for each, shape (bs,), the same in each epoch
     ) -> Tensor: # The same shape
+        if self.learner is None: raise RuntimeError('AlternatingFlip is a callback: give it to cbs, not to batch_tfms')
         chosen = uniform(seeds, 1)<.5     # (bs,1)
         if self.epoch%2: chosen = ~chosen
         return torch.where(chosen.to(x.device)[...,None,None], x.flip(2), x)     # axis 2 is the width
