@@ -21,8 +21,7 @@ import torch
 from fastcore.script import call_parse, store_true
 from matplotlib.figure import Figure
 from .callbacks import TrackResults
-from .data import (DataLoaders, Normalize, channels_first, collate, default_device, set_seed,
-                                  show_image)
+from .data import DataLoaders, Normalize, collate, default_device, set_seed, show_image
 from .research.ladder import Recipe, architectures, recipe_learner, recipes, schedules
 from .support.datasets import URLs, untar_data
 

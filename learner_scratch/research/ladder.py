@@ -7,7 +7,7 @@ __all__ = ['architectures', 'schedules', 'ladder', 'recipes', 'resnet_options', 
            'recipe_learner']
 
 # %% ../../nbs/research/ladder.ipynb #6c9e34fa
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 import torch, torch.nn.functional as F
 from fastcore.foundation import L

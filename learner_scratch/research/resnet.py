@@ -8,7 +8,6 @@ __all__ = ['AvgPool', 'BasicBlock', 'strided_conv', 'SqueezeExcite', 'BlurPool',
 
 # %% ../../nbs/research/resnet.ipynb #68ae4c0a
 import re
-from functools import partial
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
