@@ -15,29 +15,47 @@ from fastprogress.fastprogress import progress_bar
 from PIL import Image
 from torch import Tensor, nn
 
+from learner_scratch.support.trees import *
+from learner_scratch.support.hypers import *
+from learner_scratch.support.steppers import *
+from learner_scratch.support.listeners import *
+from learner_scratch.support.snapshot import *
+from learner_scratch.support.stats import *
+from learner_scratch.support.measures import *
+from learner_scratch.support.curves import *
 from learner_scratch.support.progress import *
 from learner_scratch.support.random import *
-from learner_scratch.support.workers import *
+from learner_scratch.support.channel import SharedBytes, default_start_method, free_memory
+from learner_scratch.support.workers import WorkerError, WorkerPool
 from learner_scratch.support.cache import *
 from learner_scratch.support.datasets import *
+from learner_scratch.support.images import *
+from learner_scratch.support.splits import *
+from learner_scratch.support.loading import *
 from learner_scratch.data import *
 from learner_scratch.module import *
 from learner_scratch.loss import *
 from learner_scratch.learner import *
 from learner_scratch.callbacks import *
 from learner_scratch.schedulers import *
-from learner_scratch.research.augment import *
-from learner_scratch.research.blocks import *
-from learner_scratch.research.optimizers import *
-from learner_scratch.research.metrics import *
-from learner_scratch.research.recorder import *
-from learner_scratch.research.schedules import *
-from learner_scratch.research.training import *
-from learner_scratch.research.watching import *
-from learner_scratch.research.activations import *
+from learner_scratch.train.augment import *
+from learner_scratch.train.optimizers import *
+from learner_scratch.train.schedules import *
+from learner_scratch.train.accumulation import *
+from learner_scratch.train.precision import *
+from learner_scratch.train.averages import *
+from learner_scratch.train.cross_entropy import *
+from learner_scratch.watch.metrics import *
+from learner_scratch.watch.recorder import *
+from learner_scratch.watch.trackers import *
+from learner_scratch.watch.loggers import *
+from learner_scratch.watch.activations import *
+from learner_scratch.use.data import *
 from learner_scratch.research.batchnorm import *
 from learner_scratch.research.resnet import *
 from learner_scratch.research.mixup import *
+from learner_scratch.research.smoothing import *
 from learner_scratch.research.papers import *
 from learner_scratch.research.ladder import *
-from learner_scratch.research.interop import *
+from learner_scratch.compare.interop import *
+del mix, uniform, smooth, minimum, valley, resize, download, events, schedules, ladder     # too common: in their modules
