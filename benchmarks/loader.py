@@ -17,7 +17,7 @@ here = Path(__file__).resolve()
 results = here.with_suffix('.json')
 
 def files(split='train'):
-    from learner_scratch.data import get_image_files
+    from learner_scratch.support.images import get_image_files
     from learner_scratch.support.datasets import URLs, untar_data
     return [str(o) for o in get_image_files(untar_data(URLs.IMAGENETTE_160)/split)]
 
@@ -78,11 +78,11 @@ def rungs(ds, bounded, persistent):
     kept = make() if persistent else None
     def answers(pool, order):
         if not bounded: yield from pool.map(work, order); return
-        order,ahead = iter(order),deque()
-        for idxs in islice(order, 2*n_workers): ahead.append(pool.submit(work, idxs))
-        while ahead:
-            answer = ahead.popleft().result()
-            for idxs in islice(order, 1): ahead.append(pool.submit(work, idxs))
+        order,submitted = iter(order),deque()
+        for idxs in islice(order, 2*n_workers): submitted.append(pool.submit(work, idxs))
+        while submitted:
+            answer = submitted.popleft().result()
+            for idxs in islice(order, 1): submitted.append(pool.submit(work, idxs))
             yield answer
     def epoch():
         order = [o.tolist() for o in torch.randperm(len(ds)).split(bs)]
@@ -100,9 +100,9 @@ def ours(draft=True, cache=False, pipe=False, pillow=False, n=None):
     "Our loader; on request with our pool's pipe instead of shared memory, and with Pillow's `resize` instead of PyTorch's"
     import numpy as np, torch
     from PIL import Image
-    import learner_scratch.data as data, learner_scratch.support.workers as workers
+    import learner_scratch.data as data, learner_scratch.support.images as images, learner_scratch.support.workers as workers
     if pipe: workers.WorkerPool.__init__.__defaults__ = (*workers.WorkerPool.__init__.__defaults__[:-1], 0)
-    if pillow: data.resize = lambda x, size: torch.from_numpy(np.array(Image.fromarray(x.numpy()).resize((size, size), Image.Resampling.BICUBIC)))
+    if pillow: images.resize = lambda x, size: torch.from_numpy(np.array(Image.fromarray(x.numpy()).resize((size, size), Image.Resampling.BICUBIC)))
     fns = files()
     if n: fns = (fns*(n//len(fns)+1))[:n]
     dl = data.DataLoader(data.Dataset(fns, vocab(fns), size, draft), bs, shuffle=True, n_workers=n_workers, cache=cache)
@@ -111,7 +111,8 @@ def ours(draft=True, cache=False, pipe=False, pillow=False, n=None):
 
 def torch_loader(kind, prefetch=2):
     from torch.utils.data import DataLoader
-    from learner_scratch.data import Dataset, to_float
+    from learner_scratch.data import Dataset
+    from learner_scratch.support.loading import to_float
     fns = files()
     ds = Floats(fns) if kind=='plain' else Dataset(fns, vocab(fns), size)
     dl = DataLoader(ds, bs, shuffle=True, num_workers=n_workers, persistent_workers=True, prefetch_factor=prefetch)
@@ -176,7 +177,7 @@ from loader import Floats, files
 from torch.utils.data import DataLoader
 torch.manual_seed(SEED)
 def conv(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1), nn.ReLU())
-model = nn.Sequential(conv(3, 16), conv(16, 32), conv(32, 64), conv(64, 128), conv(128, 256), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10))
+model = nn.Sequential(conv(3, 16), conv(16, 32), conv(32, 64), conv(64, 128), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
 for m in model.modules():
     if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
 kind = dict(num_workers=2, persistent_workers=True, prefetch_factor=PREFETCH)

@@ -15,7 +15,8 @@ from pathlib import Path
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 from learner_scratch.all import *
 from learner_scratch.research.ladder import recipe_learner, recipes
-from learner_scratch.research.papers import AlternatingFlip, CautiousAdam, CautiousSGD, paired_test
+from learner_scratch.research.papers import AlternatingFlip, CautiousAdam, CautiousSGD
+from learner_scratch.support.stats import paired_test
 
 results = Path(__file__).with_suffix('.json')
 size,bs = 64,128
@@ -43,21 +44,21 @@ experiments = dict(
 class ValidateLast(Callback):
     "Validation after the last epoch only, to save time"
     def before_epoch(self):
-        if not self.model.training and self.epoch<self.n_epochs-1: raise CancelEpochException()
+        if not self.training and self.epoch<self.n_epochs-1: raise CancelEpochException()
 
 class Start(Callback):
     "Checksums of what the arms of a seed must share: the first weights, and the order of the items"
     def before_fit(self): self.weights,self.order = sum(p.double().sum().item() for p in self.model.parameters()),0
 
     def before_batch(self):
-        if not self.model.training: return
+        if not self.training: return
         labels = self.batch[-1]
         self.order = (31*self.order + int((labels*torch.arange(len(labels))).sum())) % 2**31
 
 def train(dls, arm, seed, epochs, lr, wd):
     "One training, as a row"
     parts = dict(batch_tfms=[], cbs=[]) | arm(seed)
-    dls.train.batch_tfms = L(parts['batch_tfms'])
+    dls.train.delivery.batch_tfms = L(parts['batch_tfms'])
     set_seed(seed)
     start,began = Start(),time.perf_counter()
     learn = recipe(dls, parts['opt_func'], wd, epochs, lr, [start, ValidateLast(), *parts['cbs']])

@@ -44,16 +44,19 @@ class Dataset:
         o = self.fns[i]
         y = self.get_y(o)
         if self.v2i is not None:
-            if y not in self.v2i: raise KeyError(f'the label {y!r} of {o} is not one of {list(self.v2i)}')
+            if y not in self.v2i:
+                raise KeyError(f'the label {y!r} of {o} is none of {list(self.v2i)}')
             y = self.v2i[y]
         return load_image(self.get_x(o), self.size, self.draft), tensor(y)
 
     @property
-    def is_fixed(self): return type(self).__getitem__ is Dataset.__getitem__     # nothing random in it
+    def is_fixed(self):
+        "Is an item the same each time it is read? No, if a subclass may change it"
+        return type(self).__getitem__ is Dataset.__getitem__
 
 # %% ../nbs/00_data.ipynb #eee54cb3
 def show_image(
-    im, # A picture, or a tensor of shape (h,w,3), (3,h,w) or (h,w), uint8 or float in [0,1]
+    im, # Picture, or tensor of shape (h,w,3), (3,h,w) or (h,w), uint8 or float in [0,1]
     ax=None, # matplotlib's axes; None makes new ones
     figsize=None, # Inches, for new axes
     title=None, # Written above
@@ -64,7 +67,8 @@ def show_image(
     if im.ndim==3 and im.shape[-1] not in (1, 3, 4): im = im.permute(1, 2, 0)
     if im.ndim==3 and im.shape[-1]==1: im = im[..., 0]
     if ax is None: ax = plt.subplots(figsize=figsize or (2, 2))[1]
-    ax.imshow(im if im.dtype==torch.uint8 else im.float().clip(0, 1), **{'cmap': 'gray', **kwargs})
+    if im.dtype!=torch.uint8: im = im.float().clip(0, 1)
+    ax.imshow(im, **{'cmap': 'gray', **kwargs})
     ax.set_title(title)
     ax.axis('off')
     return ax
@@ -85,13 +89,15 @@ class Sampler:
         shuffle:bool=False, # A new order for each epoch?
         drop_last:bool=False, # Leave out a last batch that isn't full?
     ):
-        if not isinstance(bs, int) or bs<1: raise ValueError(f'bs is a whole number of items, got bs={bs!r}')
+        if not isinstance(bs, int) or bs<1:
+            raise ValueError(f'bs is a whole number of items, got bs={bs!r}')
         store_attr()
         self.seeds,self.n_done,self.resumes = (0, 0),0,False
 
     def order(self, n, rng):
-        "Numbers below `n` in the order of this epoch, which follows from the generator `rng`"
-        return torch.randperm(n, generator=rng).tolist() if self.shuffle else list(range(n))
+        "Numbers below `n` in the order of this epoch, which is drawn from `rng`"
+        if not self.shuffle: return list(range(n))
+        return torch.randperm(n, generator=rng).tolist()
 
     def n_drawn(self, n):
         "How many items `order` returns for a data set of `n`"
@@ -110,9 +116,10 @@ class Sampler:
 # %% ../nbs/00_data.ipynb #7379c48c
 @patch
 def begin(self:Sampler):
-    "Draw the seeds of an epoch, unless it is one that goes on"
+    "Draw the seeds of an epoch, unless it is one that is resumed"
     def draw(): return int(torch.empty((), dtype=torch.int64).random_())
-    if not self.resumes: self.seeds,self.n_done = (draw(), draw() if self.shuffle else 0),0
+    if not self.resumes:
+        self.seeds,self.n_done = (draw(), draw() if self.shuffle else 0),0
     self.resumes = False
 
 @patch
@@ -124,12 +131,12 @@ def state_dict(self:Sampler) -> dict:
 def load_state_dict(self:Sampler,
     state:dict, # As from state_dict
 ):
-    "Let the next epoch go on from `state`"
+    "Let the next epoch continue from `state`"
     self.seeds,self.n_done,self.resumes = tuple(state['seeds']),state['n_done'],True
 
 # %% ../nbs/00_data.ipynb #9e78773b
 class DataLoader:
-    "Mini-batches of `ds`: a sampler chooses the items, a source makes batches, a delivery brings them"
+    "Mini-batches of `ds`, put together from a sampler, a source and a delivery"
     def __init__(self,
         ds, # Anything with __len__ and __getitem__
         bs:int=128, # Items in a batch
@@ -139,14 +146,15 @@ class DataLoader:
         sampler:Sampler=None, # Instead of one made from bs, shuffle and drop_last
         batch_tfms=(), # As for Delivery
         device=None, # As for Delivery
-        **kwargs # As for Source: item_tfms, cache, on_error, start_method, prefetch, timeout
+        **kwargs # As for Source, such as item_tfms, cache, on_error or prefetch
     ):
         self.sampler = sampler or Sampler(bs, shuffle, drop_last)
         self.source = Source(ds, n_workers, **kwargs)
         self.delivery = Delivery(batch_tfms, device)
         self.idxs = None # Numbers of the items of the batch that was delivered last
 
-    ds = property(lambda self: self.source.ds, lambda self, v: setattr(self.source, 'ds', v))
+    ds = property(lambda self: self.source.ds,
+                  lambda self, v: setattr(self.source, 'ds', v))
     bs = property(lambda self: self.sampler.bs)
 
     def __len__(self): return self.sampler.n_batches(len(self.ds))
@@ -173,8 +181,9 @@ class Normalize:
     def __call__(self,
         x:Tensor, # Pictures, shape (bs,h,w,c), uint8 or float in [0,1]
     ) -> Tensor: # The same shape, float
-        c = len(self.stats[0])
-        if x.shape[-1]!=c: raise ValueError(f'Normalize expects shape (…,{c}), channels last, got {tuple(x.shape)}')
+        c,shape = len(self.stats[0]),tuple(x.shape)
+        if shape[-1]!=c:
+            raise ValueError(f'Normalize expects channels last, (…,{c}), got {shape}')
         mean,std = to_device(self.stats, x.device)
         return (to_float(x)-mean)/std
 
@@ -192,7 +201,8 @@ class DataLoaders:
         *dls, # Training and validation loader; the latter may be None
         vocab=None, # Names of the classes, by number
     ):
-        if len(dls)!=2: raise ValueError(f'expected a training and a validation loader, got {len(dls)} loaders')
+        if len(dls)!=2:
+            raise ValueError(f'give a training and a validation loader, got {len(dls)}')
         self.train,self.valid = dls
         self.vocab = vocab
         share_workers(*(dl.source for dl in dls if isinstance(dl, DataLoader)))
@@ -217,10 +227,10 @@ class DataLoaders:
 # %% ../nbs/00_data.ipynb #205a9cbd
 @patch(cls_method=True)
 def from_dsets(cls:DataLoaders,
-    train_ds, # To train on
-    valid_ds, # To be judged by
+    train_ds, # The training set
+    valid_ds, # The validation set
     bs:int=128, # Items in a training batch; validation takes twice as many
-    n_workers:int=None, # Processes, for both; None is one for each processor, 16 at most
+    n_workers:int=None, # Processes; None is one for each processor, 16 at most
     vocab=None, # Names of the classes, by number
     item_tfms=(), # For the training loader
     batch_tfms=(), # For the training loader
@@ -235,18 +245,19 @@ def from_dsets(cls:DataLoaders,
 # %% ../nbs/00_data.ipynb #9d2bdc53
 @patch(cls_method=True)
 def from_folder(cls:DataLoaders,
-    path:Path, # A folder of pictures, a folder for each class, below train and valid or not
+    path:Path, # Pictures, in a folder for each class, below train and valid or not
     size:int=64, # Width and height in pixels
     bs:int=128, # Items in a training batch
     valid_pct:float=.2, # Share of the validation set, if the folders don't say
     seed:int=42, # Of that choice
-    train_size:int=None, # Size of a training picture before it's transformed; None is size
+    train_size:int=None, # Size of training pictures before transforms; None is size
     **kwargs # As for from_dsets
 ): # The loaders, with their vocab
     "Loaders for a folder of pictures"
     train,valid = split_files(path, valid_pct, seed)
     vocab = check_classes(train.map(parent_label), valid.map(parent_label), path)
-    dss = [Dataset(o, vocab.val2idx(), n) for o,n in ((train, train_size or size), (valid, size))]
+    v2i = vocab.val2idx()
+    dss = Dataset(train, v2i, train_size or size),Dataset(valid, v2i, size)
     return cls.from_dsets(*dss, bs=bs, vocab=vocab, **kwargs)
 
 # %% ../nbs/00_data.ipynb #ac4a0133
@@ -263,7 +274,8 @@ def show_batch(
     nrows = -(-n//ncols)
     fig,axs = plt.subplots(nrows, ncols, figsize=(1.6*ncols, 1.8*nrows), squeeze=False)
     for ax in axs.flat: ax.axis('off')
-    for x,y,ax in zip(xb[:n], yb, axs.flat): show_image(x, ax=ax, title=vocab[y] if vocab else int(y))
+    for x,y,ax in zip(xb[:n], yb, axs.flat):
+        show_image(x, ax=ax, title=vocab[y] if vocab else int(y))
     return fig
 
 @patch

@@ -14,8 +14,8 @@ def as_number(
     v, # A number, a NumPy number, or a tensor or array with one element
     name:str, # What it is, for the error
 ) -> float:
-    "`v` as a number of Python's"
-    if isinstance(v, (bool, int, float)): return v
+    "`v` as a Python number"
+    if type(v) in (bool, int, float): return v     # but not np.float64
     if isinstance(v, str) or not hasattr(v, 'item'):
         raise TypeError(f'{name} is a number, got {v!r}, a {type(v).__name__}')
     return v.item()
@@ -31,7 +31,9 @@ def find_hyper(group, name):
     known = ', '.join(k for k in group if k not in ('params', 'part', 'flat'))
     raise KeyError(f"the optimizer has no {name!r}, only {known}")
 
-def hyper_groups(opt): return getattr(opt, 'param_groups', None) or [vars(opt)]     # a plain object is one group
+def hyper_groups(opt):
+    "The parameter groups of `opt`; a plain object is one group"
+    return getattr(opt, 'param_groups', None) or [vars(opt)]
 
 # %% ../../nbs/support/hypers.ipynb #83cb0c25
 def get_hyper(
@@ -56,7 +58,7 @@ def has_hyper(
 def set_hyper(
     opt, # As in get_hyper
     name:str, # As ours calls it
-    value, # A number for all groups, or a list or array with one for each part of the model
+    value, # A number for all groups, or a list or array with one for each part
 ):
     "Set a number of `opt`"
     many = hasattr(value, '__len__') and not isinstance(value, str) and np.size(value)>1
@@ -68,7 +70,7 @@ def set_hyper(
 
 # %% ../../nbs/support/hypers.ipynb #9f62abd1
 def make_groups(
-    params, # In any iterable: parameters; or dicts with params and what differs from hypers
+    params, # Parameters in any iterable; or dicts with params and their own numbers
     hypers:dict, # The numbers of each group, such as lr
     name:str, # Of the optimizer, for the errors
 ) -> list: # Of dicts
@@ -77,17 +79,20 @@ def make_groups(
     if not groups: raise ValueError(f'{name} got no parameters: has the model any?')
     if not isinstance(groups[0], dict): groups = [dict(params=groups)]
     unknown = {k for g in groups for k in g} - {*hypers, 'params', 'part', 'flat'}
-    if unknown: raise ValueError(f'{name} has no {min(unknown)!r}, only {", ".join(hypers)}')
+    if unknown:
+        raise ValueError(f'{name} has no {min(unknown)!r}, only {", ".join(hypers)}')
     groups = [{**hypers, **g, 'params': list(g['params'])} for g in groups]
     ids = [id(p) for g in groups for p in g['params']]
-    if len(set(ids))<len(ids): raise ValueError('a parameter is there twice: it would be moved twice')
-    return [{k: as_number(v, k) if k in hypers else v for k,v in g.items()} for g in groups]
+    if len(set(ids))<len(ids):
+        raise ValueError('a parameter is there twice: it would be moved twice')
+    for g in groups: g.update({k: as_number(g[k], k) for k in hypers})
+    return groups
 
 # %% ../../nbs/support/hypers.ipynb #be806591
 class HasHypers:
     "Something with parameter groups, whose numbers are its attributes"
     def __getattr__(self, k):
-        if 'param_groups' not in vars(self): raise AttributeError(k)     # it's being copied
+        if 'param_groups' not in vars(self): raise AttributeError(k)     # in a copy
         try: return get_hyper(self, k)
         except KeyError as e: raise AttributeError(e.args[0]) from None
 
@@ -107,7 +112,8 @@ def model_parts(
     parts = [list(o) for o in splitter(model)]
     n = sum(map(len, parts))
     if {id(p) for part in parts for p in part} != {id(p) for p in ps} or n!=len(ps):
-        raise ValueError(f'the splitter made parts of {n} parameters, the model has {len(ps)}: each belongs into one part')
+        raise ValueError(f'the splitter made parts of {n} parameters, the model has '
+                         f'{len(ps)}: each belongs into one part')
     return parts
 
 # %% ../../nbs/support/hypers.ipynb #5b94544f
@@ -116,12 +122,13 @@ def lr_range(
     n:int, # Parts
 ): # A number, or an array of n
     "Learning rates for `n` parts"
-    if not isinstance(lr, (slice, list, tuple, np.ndarray)) or np.ndim(lr)==0 and not isinstance(lr, slice):
-        return as_number(lr, 'lr')
     if isinstance(lr, slice):
         first,last = lr.start and as_number(lr.start, 'lr'),as_number(lr.stop, 'lr')
         lr = np.geomspace(first, last, n) if first and n>1 else [last/10]*(n-1) + [last]
-    if len(lr)!=n: raise ValueError(f'{len(lr)} learning rates for a model of {n} parts; see splitter')
+    elif not isinstance(lr, (list, tuple, np.ndarray)) or np.ndim(lr)==0:
+        return as_number(lr, 'lr')
+    if len(lr)!=n:
+        raise ValueError(f'{len(lr)} learning rates for a model of {n} parts')
     return np.array([as_number(o, 'lr') for o in lr])
 
 # %% ../../nbs/support/hypers.ipynb #429d8238
@@ -144,7 +151,8 @@ def make_opt(
     opt = opt_func([g for g in groups if g['params']], highest)
     set_hyper(opt, 'lr', rates)
     if wd is not None:
-        for g in opt.param_groups: g[find_hyper(g, 'wd')[0]] = 0. if g['flat'] else as_number(wd, 'wd')
+        for g in opt.param_groups:
+            g[find_hyper(g, 'wd')[0]] = 0. if g['flat'] else as_number(wd, 'wd')
     return opt
 
 # %% ../../nbs/support/hypers.ipynb #2d22cb71

@@ -7,13 +7,14 @@ __all__ = ['Lifetime', 'call_all', 'Listeners', 'HasCallbacks']
 
 # %% ../../nbs/support/listeners.ipynb #feb9be8a
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 from .checks import check_callback, check_order
 
 # %% ../../nbs/support/listeners.ipynb #de187a0a
 class Lifetime:
-    "A generator with one `yield` as a context manager, whose end comes whatever happens in the block"
+    "A generator with one `yield` as a context manager that always runs its end"
     def __init__(self,
         gen, # Begun, and not yet run
         name:str, # For the note on an error
@@ -46,7 +47,8 @@ def call_all(
         except Exception as e: raised.append(e)
     errors = [e for e in raised if not isinstance(e, cancels)]
     if errors:
-        for e in errors[1:]: errors[0].add_note(f'Then this failed as well: {type(e).__name__}: {e}')
+        for e in errors[1:]:
+            errors[0].add_note(f'Then this failed as well: {type(e).__name__}: {e}')
         raise errors[0]
     if raised: raise max(raised, key=lambda e: cancels.index(type(e)))
 
@@ -55,7 +57,7 @@ class Listeners:
     "Calls events of callbacks, and begins and ends their lifetimes"
     def __init__(self,
         events, # Names of all events
-        closing:dict, # The closing ones among them, and for each the exception that means nothing there
+        closing:dict, # Closing events, each with the exception that is ignored there
         cancels:tuple, # Exceptions that cancel something, the widest last
     ):
         store_attr()
@@ -65,9 +67,10 @@ class Listeners:
     def update(self,
         cbs, # In their order
     ):
-        "Take `cbs` in place of those of before"
+        "Replace the callbacks by `cbs`"
         old,self.cbs = self.cbs,list(cbs)
-        self.methods = {name: [getattr(cb, name) for cb in self.cbs if hasattr(cb, name)] for name in self.events}
+        def methods(name): return [getattr(o, name) for o in self.cbs if hasattr(o, name)]
+        self.methods = {name: methods(name) for name in self.events}
         if self.stack is None: return
         for cb in old:
             if not any(cb is o for o in self.cbs): self.end(cb)
@@ -89,7 +92,7 @@ def begin(self:Listeners,
 def end(self:Listeners,
     cb, # A callback
 ):
-    "End it before the run is over, if it was begun"
+    "End what `cb` has begun, before the run is over"
     life = self.open.pop(id(cb), None)
     if life: life.close()
 
@@ -113,12 +116,16 @@ def __call__(self:Listeners,
     name:str, # One of the events
 ):
     "Call the method `name` of each callback that has it"
-    if name not in self.methods: raise ValueError(f'{name!r} is not an event; the events are {", ".join(self.events)}')
-    methods,f = self.methods[name],None
+    if name not in self.methods:
+        known = ', '.join(self.events)
+        raise ValueError(f'{name!r} is not an event; the events are {known}')
+    methods = self.methods[name]
     if not methods: return
-    if name in self.closing:
-        return call_all([lambda f=f: self.call(f, name) for f in methods], self.cancels, self.closing[name])
-    for f in methods: self.call(f, name)
+    if name not in self.closing:
+        for f in methods: self.call(f, name)
+    else:
+        calls = [partial(self.call, f, name) for f in methods]
+        call_all(calls, self.cancels, self.closing[name])
 
 # %% ../../nbs/support/listeners.ipynb #7faea584
 @patch
@@ -131,13 +138,14 @@ def call(self:Listeners,
     try: f()
     except self.cancels: raise
     except Exception as e:
-        e.add_note(f'This happened in {type(f.__self__).__name__}.{name}, called by Learner.')
+        where = f'{type(f.__self__).__name__}.{name}'
+        e.add_note(f'This happened in {where}, called by Learner.')
         raise
 
 # %% ../../nbs/support/listeners.ipynb #7f6e002e
 class HasCallbacks:
     "Something whose callbacks come and go"
-    default_cbs = L() # Classes of callbacks that each gets, unless it has one of that class
+    default_cbs = L() # Classes that are added, unless there is one of that class
 
     def begin_with(self,
         cbs, # Callbacks
@@ -152,7 +160,7 @@ class HasCallbacks:
     def set_cbs(self,
         cbs, # In their order
     ):
-        "Take `cbs` in place of those of before; in the middle of a run, lifetimes begin and end"
+        "Replace the callbacks by `cbs`; during a run, lifetimes begin and end"
         self.cbs = L(cbs)
         self.listeners.update(self.cbs)
 
@@ -174,7 +182,8 @@ def remove_cb(self:HasCallbacks,
     cb, # One of cbs, or a class: all of that kind
 ):
     "Detach `cb`"
-    gone = [o for o in self.cbs if o is cb or isinstance(cb, type) and isinstance(o, cb)]
+    kind = cb if isinstance(cb, type) else ()
+    gone = [o for o in self.cbs if o is cb or isinstance(o, kind)]
     self.set_cbs(o for o in self.cbs if not any(o is g for g in gone))
     for o in gone: o.learner = None
 

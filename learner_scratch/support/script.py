@@ -24,13 +24,15 @@ def script_item(
 ) -> tuple: # The picture, shape (3,64,64), about -2 to 2; and its class
     "One picture and its class"
     im = Image.open(file).convert('RGB').resize((64, 64))
-    return (torch.from_numpy(np.array(im)).permute(2, 0, 1)/255 - .5)/.25, int(file.parent.name)
+    x = torch.from_numpy(np.array(im)).permute(2, 0, 1)/255
+    return (x-.5)/.25, int(file.parent.name)
 
 # %% ../../nbs/support/script.ipynb #a75ce07b
 def script_data() -> tuple: # Two lists of items
     "Digitette's training and validation items, in memory"
     path = untar_data(URLs.DIGITETTE)
-    return tuple([script_item(o) for o in sorted((path/part).glob('*/*.JPEG'))] for part in ('train', 'val'))
+    def items(part): return [script_item(o) for o in sorted((path/part).glob('*/*.JPEG'))]
+    return items('train'), items('val')
 
 # %% ../../nbs/support/script.ipynb #7c03f181
 def torch_cnn() -> nn.Module:
@@ -45,7 +47,7 @@ def torch_cnn() -> nn.Module:
 # %% ../../nbs/support/script.ipynb #58e320b8
 def plain_pytorch(
     train, # Items to train on
-    valid, # Items to be judged by
+    valid, # Items to validate on
     n_epochs:int=5, # Times through them
     seed:int=42, # Of the weights and of the order
 ): # With losses (nats, for each step), accuracies (for each epoch) and model
@@ -61,7 +63,8 @@ def plain_pytorch(
             loss.backward(); opt.step(); opt.zero_grad(); schedule.step()
             losses.append(loss.item())
         with torch.no_grad():
-            accuracies.append(mean((model(xb).argmax(1)==yb).float().mean().item() for xb,yb in valid_dl))
+            right = [(model(xb).argmax(1)==yb).float().mean().item() for xb,yb in valid_dl]
+        accuracies.append(mean(right))
     return SimpleNamespace(losses=losses, accuracies=accuracies, model=model)
 
 # %% ../../nbs/support/script.ipynb #5e65cce8
@@ -70,10 +73,11 @@ def plot_beside(
     ours:list, # Losses with our parts
     label:str, # What was replaced
 ): # The axes
-    "Both loss curves"
+    "Draw both loss curves"
     ax = plt.subplots(figsize=(5, 2.5))[1]
-    for losses,name,style in ((first, 'plain PyTorch', dict(lw=4, alpha=.4)), (ours, label, dict(ls='--'))):
-        ax.plot(np.convolve(losses, np.ones(20)/20, mode='valid'), label=name, **style)
+    def means(losses): return np.convolve(losses, np.ones(20)/20, mode='valid')
+    ax.plot(means(first), label='plain PyTorch', lw=4, alpha=.4)
+    ax.plot(means(ours), label=label, ls='--')
     ax.set(xlabel='step', ylabel='training loss (nats)')
     ax.legend()
     return ax

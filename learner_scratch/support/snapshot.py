@@ -24,7 +24,8 @@ def remember(
     if isinstance(o, np.ndarray): return lambda was=o.copy(): np.copyto(o, was)
     if isinstance(o, L): return remember(o.items)
     if not isinstance(o, (list, dict, set, deque)): return lambda: None
-    was,deeper = copy.copy(o),[remember(v) for v in (o.values() if isinstance(o, dict) else o)]
+    members = o.values() if isinstance(o, dict) else o
+    was,deeper = copy.copy(o),[remember(v) for v in members]
     def put_back():
         o.clear()
         (o.extend if isinstance(o, (list, deque)) else o.update)(was)
@@ -36,19 +37,20 @@ def model_tensors(
     model, # Ours, or an nn.Module
 ) -> list: # Of tensors
     "Parameters and buffers of `model`"
-    named = model.named_state() if hasattr(model, 'named_state') else ()
-    tensors = [*(o for _,o in named), *model.parameters(), *(model.buffers() if hasattr(model, 'buffers') else ())]
+    tensors = list(model.parameters())
+    if hasattr(model, 'named_state'): tensors += [o for _,o in model.named_state()]
+    if hasattr(model, 'buffers'): tensors += model.buffers()
     return list({id(o): o for o in tensors}.values())
 
 # %% ../../nbs/support/snapshot.ipynb #1682fa91
 def remember_modes(
     model, # Ours, or an nn.Module
 ): # A function without arguments
-    "A function that puts each module of `model` back into training or validation mode, as it is now"
+    "A function that puts each module of `model` back into its mode of now"
     if not hasattr(model, 'named_modules'): return lambda: None
     modes = [(m, m.training) for _,m in model.named_modules()]
     def put_back():
-        for m,mode in modes:     # from the outside to the inside: a module passes its mode on
+        for m,mode in modes:     # outer ones first: a module passes its mode on
             if m.training!=mode: m.train(mode)
     return put_back
 
@@ -66,13 +68,14 @@ def remember_random(
         for g,state in own: g.set_state(state)
     return put_back
 
-# %% ../../nbs/support/snapshot.ipynb #53b9d97e
+# %% ../../nbs/support/snapshot.ipynb #9f2b84f8
 def remember_training(
     model, # Ours, or an nn.Module
     *loaders, # Its loaders
 ): # A function without arguments
-    "A function that puts tensors and modes of `model` and all random states back as they are now"
-    put_back = remember(model_tensors(model)), remember_modes(model), remember_random(*loaders)
+    "A function that puts back tensors and modes of `model`, and all random states"
+    tensors,modes = remember(model_tensors(model)),remember_modes(model)
+    random_states = remember_random(*loaders)
     def all_back():
-        for f in put_back: f()
+        for f in (tensors, modes, random_states): f()
     return all_back

@@ -10,18 +10,19 @@ import math, torch
 
 # %% ../../nbs/support/stats.ipynb #4f62f042
 # Student's t: 95 % lie within, for 1, 2, … degrees of freedom
-t_limits = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
-            2.131, 2.120, 2.110, 2.101, 2.093]
+t_limits = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+            2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093]
 
 # %% ../../nbs/support/stats.ipynb #ff8a6f75
 def paired_test(
     a, # A number for each seed: what is compared with
     b, # As many, of the same seeds in the same order
-) -> dict: # Mean difference, its deviation, 95 % interval, t and its 95 % limit, exact p
+) -> dict: # Mean difference, deviation, 95 % interval, t and its 95 % limit, exact p
     "Do `b` and `a` differ, or is it chance?"
     a,b = (torch.as_tensor(o, dtype=torch.float64) for o in (a, b))
     if a.ndim!=1 or a.shape!=b.shape:
-        raise ValueError(f'expected as many numbers in both, got {tuple(a.shape)} and {tuple(b.shape)}')
+        raise ValueError('expected as many numbers in both, '
+                         f'got {tuple(a.shape)} and {tuple(b.shape)}')
     if not (a.isfinite() & b.isfinite()).all():
         raise ValueError('a run without a result (nan) has no place in a comparison')
     gaps,n = b-a,len(a)
@@ -30,7 +31,7 @@ def paired_test(
     mean,sd,limit = gaps.mean().item(),gaps.std().item(),t_limits[n-2]
     error = sd/n**.5
     sums = torch.zeros(1, dtype=torch.float64)
-    for gap in gaps: sums = torch.cat([sums+gap, sums-gap])     # one sum for each pattern of signs
+    for gap in gaps: sums = torch.cat([sums+gap, sums-gap])     # of each pattern
     p = (sums.abs()>=abs(mean)*n - 1e-9*gaps.abs().sum()).double().mean().item()
     return dict(n=n, mean=mean, sd=sd, low=mean-limit*error, high=mean+limit*error,
                 t=mean/error if error else math.nan, limit=limit, p=p)

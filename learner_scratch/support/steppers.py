@@ -41,7 +41,8 @@ def l2_reg(
     state:dict, # Not used
 ) -> list: # Updates with the decay added
     "Add `wd` times each parameter to its update"
-    return torch._foreach_add(updates, ps, alpha=group['wd']) if group['wd'] else updates
+    if not group['wd']: return updates
+    return torch._foreach_add(updates, ps, alpha=group['wd'])
 
 # %% ../../nbs/support/steppers.ipynb #024c0a27
 def weight_decay(
@@ -73,4 +74,5 @@ def average_grad(
     for k,u in zip(kept, updates):
         if 'grad_avg' not in k: k['grad_avg'] = u.clone()
     buffers = [k['grad_avg'] for k in kept]
-    return torch._foreach_add(updates, buffers, alpha=mom) if group['nesterov'] else buffers
+    if not group['nesterov']: return buffers
+    return torch._foreach_add(updates, buffers, alpha=mom)

@@ -6,6 +6,7 @@
 __all__ = ['tree_map', 'tree_leaves', 'n_items', 'default_device', 'to_device']
 
 # %% ../../nbs/support/trees.ipynb #2d6c9587
+from copy import copy
 import torch
 from torch import Tensor
 
@@ -18,7 +19,9 @@ def tree_map(
     "`f` of each tensor in `tree`"
     if isinstance(tree, Tensor): return f(tree, *others)
     if isinstance(tree, dict):
-        return {k: tree_map(f, v, *(o[k] for o in others)) for k,v in tree.items()}
+        new = copy(tree)     # of the same class
+        for k,v in tree.items(): new[k] = tree_map(f, v, *(o[k] for o in others))
+        return new
     if not isinstance(tree, (tuple, list)): return tree
     branches = [tree_map(f, *o) for o in zip(tree, *others, strict=True)]
     return type(tree)(*branches) if hasattr(tree, '_fields') else type(tree)(branches)
@@ -37,15 +40,18 @@ def n_items(
     tree, # A batch, or a part of it; or a plain list with a number for each item
 ) -> int:
     "How many items are in `tree`: the length of its first tensor"
-    while type(tree) is tuple and tree and isinstance(tree[0], Tensor): tree = tree[0]     # the usual case
+    while type(tree) is tuple and tree and isinstance(tree[0], Tensor):
+        tree = tree[0]     # the usual case
     leaves = tree_leaves(tree)
-    if leaves and not leaves[0].ndim: raise ValueError('a tensor without axes is no batch of items')
+    if leaves and not leaves[0].ndim:
+        raise ValueError('a tensor without axes is no batch of items')
     return leaves[0].shape[0] if leaves else len(tree)
 
 # %% ../../nbs/support/trees.ipynb #77d9b680
 def default_device() -> torch.device: # CUDA if there is one, else MPS, else the CPU
     "The fastest device of this machine"
-    if torch.cuda.is_available(): return torch.device('cuda', torch.cuda.current_device())
+    if torch.cuda.is_available():
+        return torch.device('cuda', torch.cuda.current_device())
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 # %% ../../nbs/support/trees.ipynb #18d41e6c

@@ -155,6 +155,7 @@ def close(self:PoolSession):
     if self.closed: return     # or in a forked child, where the workers aren't ours to stop
     self.closed = True
     stop_processes(self.workers)
+    self.workers,self.shared,self.free = [],None,[]     # an error's traceback may keep this session
 
 @patch
 def check_open(self:PoolSession):
@@ -252,6 +253,7 @@ def take_out(self:PoolSession,
     take=deepcopy, # Makes of an answer in shared memory one that may be kept
 ):
     "The answer to `ticket`, or the exception that it is"
+    self.check_open()
     ok,*answer = self.results.pop(ticket)
     try:
         if not ok: raise pickle.loads(answer[0]) from _RemoteTraceback(answer[1])

@@ -10,7 +10,6 @@ import torch
 from fastcore.basics import patch
 from ..callbacks import Callback
 from ..support.snapshot import model_tensors
-from .accumulation import check_only_one
 
 # %% ../../nbs/train/averages.ipynb #cfb8a0fc
 def ema_decay(
@@ -23,7 +22,7 @@ def ema_decay(
 # %% ../../nbs/train/averages.ipynb #727505ff
 class EMACallback(Callback):
     "Keep a moving average of the weights; validate with it, and end with it"
-    order,fit_only = 70,True
+    order,fit_only,only_one = 70,True,True
     run_after = 'GradientClip','GradientAccumulation','MixedPrecision','TrackerCallback'
     def __init__(self,
         decay:float=.999, # Share of the past in each average, in the long run
@@ -38,7 +37,6 @@ class EMACallback(Callback):
         return [o.detach() for o in model_tensors(self.model)]
 
     def around_fit(self):
-        check_only_one(self)
         self.average = [o.clone() for o in self.tensors()]
         self.n_steps,self.swapped = 0,False
         yield

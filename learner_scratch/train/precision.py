@@ -11,7 +11,7 @@ from fastcore.basics import patch, store_attr
 from ..callbacks import Callback
 from ..learner import CancelStepException, Learner
 from ..support.trees import tree_map
-from .accumulation import check_only_one, scale_grads
+from .accumulation import scale_grads
 
 # %% ../../nbs/train/precision.ipynb #20d99773
 class StartAutocast(Callback):
@@ -26,7 +26,7 @@ class StartAutocast(Callback):
 # %% ../../nbs/train/precision.ipynb #f4245b1b
 class MixedPrecision(Callback):
     "Compute in 16 bits, with a scale for the loss where `float16` needs it"
-    order,run_after = -20,'GradientAccumulation'     # it completes gradients
+    order,run_after,only_one = -20,'GradientAccumulation',True
     def __init__(self,
         dtype=torch.bfloat16, # Or torch.float16, which is scaled
         init_scale:float=2.**16, # The first scale
@@ -38,7 +38,6 @@ class MixedPrecision(Callback):
         self.clear()
 
     def around_fit(self):
-        check_only_one(self)
         self.clear()
         start = StartAutocast(self)
         self.learner.add_cb(start)

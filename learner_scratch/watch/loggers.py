@@ -150,13 +150,14 @@ class Profiler(Callback):
         self.book('callbacks and rest')
         self.learner.remove_cb(clock)
 
-# %% ../../nbs/watch/loggers.ipynb #9e2a9653
+# %% ../../nbs/watch/loggers.ipynb #3c2a04e7
 @patch
 def now(self:Profiler) -> float: # Seconds
     "The time, when the GPU has done its work"
     if torch.cuda.is_initialized(): torch.cuda.synchronize()
     return time.perf_counter()
 
+# %% ../../nbs/watch/loggers.ipynb #2545e4aa
 @patch
 def book(self:Profiler,
     stage:str, # Name of a stage

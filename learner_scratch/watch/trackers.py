@@ -204,7 +204,7 @@ def _plain(o):
     if type(o) in (list, tuple): return type(o)(map(_plain, o))
     return o.item() if isinstance(o, np.generic) else o
 
-# %% ../../nbs/watch/trackers.ipynb #fed75b1d
+# %% ../../nbs/watch/trackers.ipynb #6994983b
 @patch
 def path(self:SaveModelCallback,
     suffix:str='', # Put before .pth
@@ -212,6 +212,7 @@ def path(self:SaveModelCallback,
     "The file for the weights"
     return Path(f'{str(self.fname).removesuffix(".pth")}{suffix}.pth')
 
+# %% ../../nbs/watch/trackers.ipynb #fed75b1d
 @patch
 def save(self:SaveModelCallback,
     suffix:str='', # As for path
