@@ -42,7 +42,7 @@ class Callback(GetAttr):
 # %% ../nbs/04_callbacks.ipynb #5fc83ccf
 class SetupLearnerCB(Callback):
     "Move model and batches to `device`, and apply `tfm_x` to the inputs"
-    order = -10
+    order,only_one = -10,True
     def __init__(self,
         tfm_x=noop, # Applied to each input of a batch, on the device
         device=None, # None is default_device(): CUDA, else MPS, else the CPU

@@ -100,10 +100,11 @@ def check_attribute(
                         'never be trained: use Parameter(…)')
     if isinstance(v, Tensor) and k in vars(module).get('_params', {}):
         raise TypeError(f'{name} is a Parameter: a plain tensor in its place would '
-                        'never be trained or saved. Write Parameter(…), or change its .data')
+                        'never be trained or saved. '
+                        'Write Parameter(…), or change its .data')
     if hasattr(v, 'named_parameters'):
-        raise TypeError(f'{name} is a {type(v).__name__}, whose parameters a Module cannot '
-                        'see: use our layers, or give Learner a whole nn.Module')
+        raise TypeError(f'{name} is a {type(v).__name__}, whose parameters a Module '
+                        'cannot see: use our layers, or give Learner a whole nn.Module')
 
 # %% ../../nbs/support/checks.ipynb #2afc28fa
 def members(v):

@@ -42,6 +42,7 @@ def get_hyper(
 ) -> float:
     "A number of `opt`; of its last group, if it has several"
     group = hyper_groups(opt)[-1]
+    if name in group: return group[name]
     key,i = find_hyper(group, name)
     return group[key] if i is None else group[key][i]
 
@@ -51,7 +52,9 @@ def has_hyper(
     name:str, # As ours calls it
 ) -> bool:
     "Has `opt` such a number?"
-    try: return find_hyper(hyper_groups(opt)[-1], name) is not None
+    group = hyper_groups(opt)[-1]
+    if name in group: return True
+    try: return find_hyper(group, name) is not None
     except KeyError: return False
 
 # %% ../../nbs/support/hypers.ipynb #f1eb669e

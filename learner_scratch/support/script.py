@@ -31,7 +31,8 @@ def script_item(
 def script_data() -> tuple: # Two lists of items
     "Digitette's training and validation items, in memory"
     path = untar_data(URLs.DIGITETTE)
-    def items(part): return [script_item(o) for o in sorted((path/part).glob('*/*.JPEG'))]
+    def items(part):
+        return [script_item(o) for o in sorted((path/part).glob('*/*.JPEG'))]
     return items('train'), items('val')
 
 # %% ../../nbs/support/script.ipynb #7c03f181
@@ -63,7 +64,8 @@ def plain_pytorch(
             loss.backward(); opt.step(); opt.zero_grad(); schedule.step()
             losses.append(loss.item())
         with torch.no_grad():
-            right = [(model(xb).argmax(1)==yb).float().mean().item() for xb,yb in valid_dl]
+            right = [(model(xb).argmax(1)==yb).float().mean().item()
+                     for xb,yb in valid_dl]
         accuracies.append(mean(right))
     return SimpleNamespace(losses=losses, accuracies=accuracies, model=model)
 

@@ -41,7 +41,8 @@ def find_split(
     train = next((lower[o] for o in train_names if o in lower), None)
     valid = next((lower[o] for o in valid_names if o in lower), None)
     known = [*train_names, *valid_names]
-    def is_odd(k): return any(k.startswith(n) and not k[len(n):].isalpha() for n in known)
+    def is_odd(k):
+        return any(k.startswith(n) and not k[len(n):].isalpha() for n in known)
     odd = [o for k,o in lower.items() if k not in known and is_odd(k)]
     if train and valid: return train, valid
     if train and len(lower)>1 and odd:
@@ -82,10 +83,11 @@ def check_classes(
     "The names of all classes, if they can be trained and validated"
     train,valid = set(train),set(valid)
     if not train or not valid:
-        raise ValueError(f'{where} needs pictures to train on and to validate on, it has '
-                         f'{len(train)} classes to train on and {len(valid)} to validate on')
+        raise ValueError(f'{where} needs pictures to train on and to validate on, '
+                         f'it has {len(train)} and {len(valid)} classes of them')
     if len(train|valid)<2:
-        raise ValueError(f'{where} has one class only, {min(train)!r}: nothing to tell apart')
+        raise ValueError(f'{where} has one class only, {min(train)!r}: '
+                         'nothing to tell apart')
     only_valid = sorted(valid-train)
     if only_valid:
         warnings.warn(f'no picture of {only_valid} is in the training set of {where}')

@@ -35,17 +35,17 @@ def tree_leaves(
     tree_map(leaves.append, tree)
     return leaves
 
-# %% ../../nbs/support/trees.ipynb #79497ac7
+# %% ../../nbs/support/trees.ipynb #ec0f8779
 def n_items(
     tree, # A batch, or a part of it; or a plain list with a number for each item
 ) -> int:
     "How many items are in `tree`: the length of its first tensor"
-    while type(tree) is tuple and tree and isinstance(tree[0], Tensor):
+    if isinstance(tree, (tuple, list)) and tree and isinstance(tree[0], Tensor):
         tree = tree[0]     # the usual case
-    leaves = tree_leaves(tree)
-    if leaves and not leaves[0].ndim:
-        raise ValueError('a tensor without axes is no batch of items')
-    return leaves[0].shape[0] if leaves else len(tree)
+    leaf = tree if isinstance(tree, Tensor) else next(iter(tree_leaves(tree)), None)
+    if leaf is None: return len(tree)
+    if not leaf.ndim: raise ValueError('a tensor without axes is no batch of items')
+    return leaf.shape[0]
 
 # %% ../../nbs/support/trees.ipynb #77d9b680
 def default_device() -> torch.device: # CUDA if there is one, else MPS, else the CPU
