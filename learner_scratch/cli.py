@@ -24,7 +24,8 @@ from fastcore.basics import first
 from fastcore.script import call_parse, store_true
 from matplotlib.figure import Figure
 from .callbacks import SetupLearnerCB, TrackResults
-from .data import DataLoaders, Normalize, collate, default_device, show_image
+from .data import DataLoaders, Normalize, collate, show_image
+from .support.trees import default_device
 from .research.ladder import (Recipe, architectures, recipe_learner, recipes,
                                              schedules)
 from .support.datasets import URLs, untar_data

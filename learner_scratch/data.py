@@ -13,11 +13,10 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 from fastcore.basics import first, noop, num_cpus, patch, store_attr
-from .support.datasets import URLs, untar_data
-from .support.images import get_image_files, load_image, tensor
+from .support.images import load_image, tensor
 from .support.loading import Delivery, Source, share_workers, stack_items, to_float
 from .support.splits import check_classes, split_files
-from .support.trees import default_device, to_device
+from .support.trees import to_device
 
 # %% ../nbs/00_data.ipynb #c3c6c029
 def parent_label(

@@ -11,7 +11,7 @@ import torch, torch.nn.functional as F
 from torch import Tensor
 from torch.nn import init
 from fastcore.basics import patch, store_attr
-from .data import default_device
+from .support.trees import default_device
 from .support.checks import check_attribute, check_registered
 
 # %% ../nbs/01_module.ipynb #7c582ba6

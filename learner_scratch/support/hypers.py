@@ -7,7 +7,7 @@ __all__ = ['torch_names', 'as_number', 'find_hyper', 'hyper_groups', 'get_hyper'
            'HasHypers', 'model_parts', 'lr_range', 'make_opt', 'n_parts']
 
 # %% ../../nbs/support/hypers.ipynb #f0969685
-import numpy as np, torch
+import numpy as np
 
 # %% ../../nbs/support/hypers.ipynb #5eaf78a1
 def as_number(

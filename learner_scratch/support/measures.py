@@ -70,7 +70,7 @@ class BufferedMetric:
     ):
         "Take in a batch"
         def copied(o):
-            return o.clone() if isinstance(o, Tensor) else tree_map(torch.clone, o)
+            return o.clone() if isinstance(o, Tensor) else tree_map(copied, o)
         plain = isinstance(preds, Tensor)
         preds = preds.detach() if plain else tree_map(Tensor.detach, preds)
         self.waiting.append((preds, *map(copied, targets)))
