@@ -42,7 +42,7 @@ class Callback(GetAttr):
 # %% ../nbs/04_callbacks.ipynb #5fc83ccf
 class SetupLearnerCB(Callback):
     "Move model and batches to `device`, and apply `tfm_x` to the inputs"
-    order,only_one = -10,True
+    order,only_one = -10,True     # two would transform twice
     def __init__(self,
         tfm_x=noop, # Applied to each input of a batch, on the device
         device=None, # None is default_device(): CUDA, else MPS, else the CPU
@@ -67,7 +67,7 @@ class Recorder(Callback):
     fit_only = True
     def __init__(self,
         metrics=None, # As for Learner; None takes the learner's
-    ): self.own = metrics; self.clear()
+    ): self.own = metrics; self.clear()     # `self.metrics` is the learner's
 
     def clear(self):
         "Forget the last fit"

@@ -29,12 +29,12 @@ def parent_label(
 class Dataset:
     "Pictures and the numbers of their classes"
     def __init__(self,
-        fns, # Paths, a class's folder each; or whatever get_x and get_y take
-        v2i:dict, # From a class's name to its number; None takes what get_y returns
+        fns, # Paths of pictures, or any items that get_x and get_y take
+        v2i:dict, # Class name to index; None uses what get_y returns
         size:int=64, # Width and height in pixels; None leaves each picture as it is
-        draft:bool=True, # May a JPEG's decoder leave out what size can't show?
-        get_x=noop, # The file of one of fns; nothing random, that's for item_tfms
-        get_y=parent_label, # The label of one of fns
+        draft:bool=True, # Let the JPEG decoder work at a reduced size? It is faster
+        get_x=noop, # From an item of fns to its file; not random: see item_tfms
+        get_y=parent_label, # From an item of fns to its label
     ): store_attr()     # all arguments, under their names
 
     def __len__(self): return len(self.fns)
@@ -50,7 +50,7 @@ class Dataset:
 
     @property
     def is_fixed(self):
-        "Is an item the same each time it is read? No, if a subclass may change it"
+        "Does reading an item twice give the same? False if a subclass reads it"
         return type(self).__getitem__ is Dataset.__getitem__
 
 # %% ../nbs/00_data.ipynb #eee54cb3
@@ -115,10 +115,10 @@ class Sampler:
 # %% ../nbs/00_data.ipynb #7379c48c
 @patch
 def begin(self:Sampler):
-    "Draw the seeds of an epoch, unless it is one that is resumed"
+    "Draw this epoch's seeds, unless `load_state_dict` has set them"
     def draw(): return int(torch.empty((), dtype=torch.int64).random_())
-    if not self.resumes:
-        self.seeds,self.n_done = (draw(), draw() if self.shuffle else 0),0
+    is_random = self.shuffle or type(self).order is not Sampler.order
+    if not self.resumes: self.seeds,self.n_done = (draw(), draw() if is_random else 0),0
     self.resumes = False
 
 @patch

@@ -33,7 +33,8 @@ class Optimizer(HasHypers):
 def step(self:Optimizer):
     "Move each parameter that has a gradient"
     for group in self.param_groups:
-        for ps in parameter_runs([p for p in group['params'] if p.grad is not None]):
+        ps = [p for p in group['params'] if p.grad is not None]
+        for ps in parameter_runs(ps):     # as many as fit the processor's cache
             updates = [p.grad for p in ps]
             for f in self.steppers: updates = f(ps, updates, group, self.state)
 
@@ -73,9 +74,11 @@ class CancelEpochException(Exception): "Skip the rest of this epoch"
 class CancelFitException(Exception): "Skip the rest of this fit"
 
 # %% ../nbs/03_learner.ipynb #a76d729e
-cancel = dict(batch=CancelBatchException, epoch=CancelEpochException, fit=CancelFitException)
+cancel = dict(batch=CancelBatchException, epoch=CancelEpochException,
+              fit=CancelFitException)
 cancels = CancelStepException,*cancel.values()     # from the narrowest to the widest
-closing = {f'{when}_{phase}': e for phase,e in cancel.items() for when in ('after_cancel', 'after')}
+closing = {f'{when}_{phase}': e for phase,e in cancel.items()
+           for when in ('after_cancel', 'after')}
 
 # %% ../nbs/03_learner.ipynb #7d1eb716
 class Learner(HasCallbacks):
@@ -160,7 +163,7 @@ def predict_and_learn(self:Learner):
         self.loss = self.loss_func(self.preds, *self.yb)
         self('after_loss')
     if not self.training: return
-    check_trained(1, self.loss)
+    check_trained(n_batches=1, loss=self.loss)
     (self.loss if self.loss_scale==1 else self.loss*self.loss_scale).backward()
     try: self('after_backward')
     except CancelStepException: return self('after_cancel_step')     # gradients stay
@@ -193,11 +196,11 @@ def one_epoch(self:Learner,
 @patch
 def all_batches(self:Learner):
     "The work of one epoch"
-    for self.batch in self.dl:
+    for self.batch in self.dl:     # `for` can set an attribute
         self.num,self.idxs = self.num+1,getattr(self.dl, 'idxs', None)
         self.one_batch()
         self.batch = None     # make room for the next one
-    if self.training: check_trained(self.num+1, True)
+    if self.training: check_trained(n_batches=self.num+1)
 
 # %% ../nbs/03_learner.ipynb #6a8bcd28
 @patch
@@ -233,10 +236,10 @@ def cancellable(self:Learner, work):
 # %% ../nbs/03_learner.ipynb #52619e38
 @patch
 def fit(self:Learner,
-    n_epochs:int, # Times through the training set
+    n_epochs:int, # Number of epochs, with those before start_epoch
     lr=None, # Learning rate of this fit; None is the learner's
     cbs=(), # Callbacks for this fit
-    start_epoch:int=0, # Go on from here
+    start_epoch:int=0, # First epoch to train; for a fit that is resumed
 ):
     "Train for `n_epochs`, and validate after each"
     check_fit(n_epochs, self.model, self.dls)
@@ -244,9 +247,9 @@ def fit(self:Learner,
     self.run(epochs, cbs, n_epochs=n_epochs, opt=self.create_opt(lr))
 
 @patch
-def all_epochs(self:Learner, start_epoch, lr):
+def all_epochs(self:Learner, start_epoch, lr_before):
     "The work of a fit"
-    if self.lr is not lr: self.opt = self.create_opt()     # a callback has set the rate
+    if self.lr is not lr_before: self.opt = self.create_opt()     # set by a callback
     for self.epoch in range(start_epoch, self.n_epochs):
         self.one_epoch(True)
         if self.dls.valid is not None: self.one_epoch(False)

@@ -17,7 +17,7 @@ def nll(
 ) -> Tensor: # The mean loss, in nats
     "Negative log likelihood: minus the right class's log-probability, on average"
     check_targets(input, target, 'nll')
-    with explain_targets(input, target, 'nll'):
+    with explain_targets(input, target, 'nll'):     # says which label is out of range
         return -input.gather(-1, target.long().unsqueeze(-1)).mean()
 
 # %% ../nbs/02_loss.ipynb #95c26b38

@@ -45,7 +45,7 @@ class Module:
                              'keep a weakref.ref of it instead')
         super().__setattr__(k, v)
         for kind,noted in ((Parameter, '_params'), (Module, '_children')):
-            if isinstance(v, kind): vars(self)[noted][k] = v
+            if isinstance(v, kind): vars(self)[noted][k] = v     # note it, or forget it
             else: vars(self).get(noted, {}).pop(k, None)
 
     def __delattr__(self, k):
@@ -196,7 +196,7 @@ def cpu(self:Module): # This module
 
 # %% ../nbs/01_module.ipynb #ada99635
 class ConvLayer(Module):
-    "A 3×3 convolution with padding 1, and a ReLU unless `act` is false"
+    "A convolution with padding `ks//2`, and a ReLU unless `act` is false"
     def __init__(self,
         ni:int, # Channels in
         nf:int, # Channels out

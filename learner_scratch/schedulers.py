@@ -40,7 +40,7 @@ class OneCycle(Callback):
     "Learning rate from `base_lr/div_start` to `base_lr`, then to `base_lr/div_final`"
     order,fit_only = 10,True
     def __init__(self,
-        base_lr, # Highest learning rate; for several parts of a model as in lr_range
+        base_lr, # Highest learning rate; for parts of a model see support.hypers
         pct_start:float=.25, # Share of the training that goes up
         div_start:float=10., # The start is this many times lower
         div_final:float=math.inf, # The end is this many times lower
@@ -105,7 +105,7 @@ def after_loss(self:LRFinder):
     first,lowest = [*self.losses, loss][0],min([loss, *self.losses])
     limit = lowest + (self.stop_at-1)*max(abs(lowest), first-lowest)
     if not math.isfinite(loss) or loss>limit: raise CancelFitException()
-    if self.lrs and self.lrs[-1]==self.lr_now: self.losses[-1] = loss     # no step yet
+    if self.lrs and self.lrs[-1]==self.lr_now: self.losses[-1] = loss     # the step was cancelled
     else: self.lrs.append(self.lr_now); self.losses.append(loss)
 
 @patch

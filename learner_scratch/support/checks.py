@@ -200,7 +200,7 @@ def check_fit(
 # %% ../../nbs/support/checks.ipynb #2d9f8a2f
 def check_trained(
     n_batches:int, # That have come
-    loss, # Of the last one
+    loss=0., # Of the last one; None if it had no targets
 ):
     "Raise an error if there was nothing to learn from"
     if not n_batches:
