@@ -139,7 +139,7 @@ class TrackResults(Recorder):
 def recorder(self:Learner) -> Recorder:
     "The callback that keeps the results"
     found = [cb for cb in self.cbs if isinstance(cb, Recorder)]
-    if not found: raise LookupError('this learner has no Recorder: add one to its cbs')
+    if not found: raise LookupError('no Recorder here: add one to cbs; lr_find has none')
     return found[0]
 
 # %% ../nbs/04_callbacks.ipynb #ec15bb83

@@ -105,7 +105,7 @@ def after_loss(self:LRFinder):
     first,lowest = [*self.losses, loss][0],min([loss, *self.losses])
     limit = lowest + (self.stop_at-1)*max(abs(lowest), first-lowest)
     if not math.isfinite(loss) or loss>limit: raise CancelFitException()
-    if self.lrs and self.lrs[-1]==self.lr_now: self.losses[-1] = loss     # the step was cancelled
+    if self.lrs and self.lrs[-1]==self.lr_now: self.losses[-1] = loss     # no step
     else: self.lrs.append(self.lr_now); self.losses.append(loss)
 
 @patch
