@@ -6,6 +6,7 @@
 __all__ = ['Callback', 'SetupLearnerCB', 'Recorder', 'TrackResults', 'ProgressCallback']
 
 # %% ../nbs/04_callbacks.ipynb #bcaca127
+#| code-fold: true
 import math, time
 from contextlib import contextmanager
 import torch
@@ -139,7 +140,7 @@ class TrackResults(Recorder):
 def recorder(self:Learner) -> Recorder:
     "The callback that keeps the results"
     found = [cb for cb in self.cbs if isinstance(cb, Recorder)]
-    if not found: raise LookupError('no Recorder here: add one to cbs; lr_find has none')
+    if not found: raise LookupError('no Recorder: add one to cbs; lr_find has none')
     return found[0]
 
 # %% ../nbs/04_callbacks.ipynb #ec15bb83

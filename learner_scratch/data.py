@@ -7,6 +7,7 @@ __all__ = ['parent_label', 'Dataset', 'show_image', 'collate', 'Sampler', 'DataL
            'DataLoaders', 'show_batch']
 
 # %% ../nbs/00_data.ipynb #4394e803
+#| code-fold: true
 import os
 from pathlib import Path
 import matplotlib.pyplot as plt
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 from fastcore.basics import first, noop, num_cpus, patch, store_attr
 from .support.images import load_image, tensor
-from .support.loading import Delivery, Source, share_workers, stack_items, to_float
+from .support.loading import (Delivery, Source, share_workers,
+                                             stack_items, to_float)
 from .support.splits import check_classes, split_files
 from .support.trees import to_device
 
@@ -89,7 +91,7 @@ class Sampler:
         drop_last:bool=False, # Leave out a last batch that isn't full?
     ):
         if not isinstance(bs, int) or bs<1:
-            raise ValueError(f'bs is a whole number of items, got bs={bs!r}')
+            raise ValueError(f'bs is a whole number from 1, got bs={bs!r}')
         store_attr()
         self.seeds,self.n_done,self.resumes = (0, 0),0,False
 

@@ -7,14 +7,16 @@ __all__ = ['events', 'cancel', 'cancels', 'closing', 'Optimizer', 'SGD', 'Cancel
            'CancelEpochException', 'CancelFitException', 'Learner']
 
 # %% ../nbs/03_learner.ipynb #e7b720c4
+#| code-fold: true
 from functools import partial
 import torch
 from fastcore.basics import patch, store_attr
-from .support.checks import check_fit, check_trained, split_batch, where_in_fit
+from .support.checks import (check_fit, check_trained, split_batch,
+                                            where_in_fit)
 from .support.hypers import HasHypers, make_groups, make_opt
 from .support.listeners import HasCallbacks, Listeners
-from .support.steppers import (average_grad, l2_reg, parameter_runs, sgd_step,
-                                              weight_decay)
+from .support.steppers import (average_grad, l2_reg, parameter_runs,
+                                              sgd_step, weight_decay)
 
 # %% ../nbs/03_learner.ipynb #7ee6283b
 class Optimizer(HasHypers):
@@ -67,16 +69,16 @@ events = tuple('''before_fit before_epoch before_batch after_pred after_loss
 after_backward before_step after_cancel_step after_step after_cancel_batch after_batch
 after_cancel_epoch after_epoch after_cancel_fit after_fit'''.split())
 
-# %% ../nbs/03_learner.ipynb #28782310
+# %% ../nbs/03_learner.ipynb #a76d729e
 class CancelStepException(Exception): "Take no step with this batch; the gradients stay"
 class CancelBatchException(Exception): "Skip the rest of this batch"
 class CancelEpochException(Exception): "Skip the rest of this epoch"
 class CancelFitException(Exception): "Skip the rest of this fit"
 
-# %% ../nbs/03_learner.ipynb #a76d729e
 cancel = dict(batch=CancelBatchException, epoch=CancelEpochException,
               fit=CancelFitException)
 cancels = CancelStepException,*cancel.values()     # from the narrowest to the widest
+# after_batch: CancelBatchException, and so on: there this exception means nothing
 closing = {f'{when}_{phase}': e for phase,e in cancel.items()
            for when in ('after_cancel', 'after')}
 
@@ -216,12 +218,13 @@ def run(self:Learner,
         vars(self).update(state, outcome=None, epoch=0, num=-1)
         for cb in self.cbs: cb.learner = self     # another learner may have it
         try:
+            # begins each around_fit; at the end calls after_fit, and ends them
             with self.listeners.run('after_fit'): self.cancellable(work)
         except cancels as e:
             name = type(e).__name__
             raise RuntimeError(f'{name} was raised with nothing to cancel') from e
         except Exception as e:
-            if self.dl is not None: e.add_note(where_in_fit(self))
+            if self.dl is not None: e.add_note(where_in_fit(self, e))
             raise
         finally: self.batch = self.idxs = self.preds = self.loss = self.dl = None
 

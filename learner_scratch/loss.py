@@ -6,6 +6,7 @@
 __all__ = ['nll', 'logsumexp', 'log_softmax', 'cross_entropy', 'accuracy']
 
 # %% ../nbs/02_loss.ipynb #49f6aec6
+#| code-fold: true
 import torch
 from torch import Tensor
 from .support.checks import check_targets, explain_targets

@@ -6,6 +6,7 @@
 __all__ = ['Parameter', 'Module', 'HookHandle', 'ConvLayer', 'Linear', 'AdaptivePool', 'Sequential', 'simple_cnn']
 
 # %% ../nbs/01_module.ipynb #d375a895
+#| code-fold: true
 from itertools import count
 import torch, torch.nn.functional as F
 from torch import Tensor

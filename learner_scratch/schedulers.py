@@ -6,15 +6,16 @@
 __all__ = ['SchedLin', 'SchedCos', 'OneCycle', 'LRFinder', 'valley']
 
 # %% ../nbs/05_schedulers.ipynb #c9981651
+#| code-fold: true
 import math
 from collections import namedtuple
-from fastcore.basics import patch, store_attr
-from fastcore.foundation import L
+from fastcore.foundation import L, patch, store_attr
 from .callbacks import Callback
 from .learner import CancelEpochException, CancelFitException, Learner
 from .support.checks import known_length
 from .support.curves import plot_rates, smooth
-from .support.hypers import get_hyper, has_hyper, lr_range, n_parts, set_hyper
+from .support.hypers import (get_hyper, has_hyper, lr_range, n_parts,
+                                            set_hyper)
 from .support.snapshot import remember, remember_training
 
 # %% ../nbs/05_schedulers.ipynb #cbb748cf

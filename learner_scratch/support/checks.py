@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from numbers import Integral
 from torch import Tensor
 from fastcore.foundation import L
+from .trees import tree_leaves
 
 # %% ../../nbs/support/checks.ipynb #94fc1d06
 other_words = dict(before_backward='after_loss', before_train='before_epoch',
@@ -227,8 +228,14 @@ def known_length(
 # %% ../../nbs/support/checks.ipynb #bd765d1f
 def where_in_fit(
     learn, # A learner in the middle of a run
-) -> str: # A sentence
-    "Epoch, batch and items, in words"
+    e:Exception=None, # What has happened
+) -> str: # A sentence or two
+    "Epoch, batch and items, in words; and a hint if pictures have their channels last"
+    if 'channels' in str(e) and learn.batch is not None:
+        shapes = [tuple(o.shape) for o in tree_leaves(learn.batch)]
+        odd = next((o for o in shapes if len(o)==4 and o[-1] in (1, 3)), None)
+        if odd: return (f'{where_in_fit(learn)} Its shape is {odd}, with channels last. '
+                        'Convolutions want them first: SetupLearnerCB(channels_first)')
     phase = 'training' if learn.training else 'validation'
     where = f'This happened in epoch {learn.epoch}, {phase}'
     if learn.batch is None: return f'{where}, after batch {learn.num}.'

@@ -145,10 +145,10 @@ class HasCallbacks:
         listeners:Listeners, # That will call their events
     ):
         "Attach `cbs`, and those of `default_cbs`"
-        self.cbs,self.listeners = L(),listeners
-        for cb in L(cbs): self.add_cb(cb)
-        for cls in self.default_cbs:
-            if not any(isinstance(cb, cls) for cb in self.cbs): self.add_cb(cls())
+        self.cbs,self.listeners,cbs = L(),listeners,L(cbs)
+        def is_there(cls): return any(isinstance(cb, cls) for cb in cbs)
+        defaults = [cls() for cls in self.default_cbs if not is_there(cls)]
+        for cb in [*defaults, *cbs]: self.add_cb(cb)
 
     def set_cbs(self,
         cbs, # In their order
