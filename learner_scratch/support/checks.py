@@ -234,7 +234,7 @@ def where_in_fit(
     if 'channels' in str(e) and learn.batch is not None:
         shapes = [tuple(o.shape) for o in tree_leaves(learn.batch)]
         odd = next((o for o in shapes if len(o)==4 and o[-1] in (1, 3)), None)
-        if odd: return (f'{where_in_fit(learn)} Its shape is {odd}, with channels last. '
+        if odd: return (f'{where_in_fit(learn)} Its shape is {odd}, channels last. '
                         'Convolutions want them first: SetupLearnerCB(channels_first)')
     phase = 'training' if learn.training else 'validation'
     where = f'This happened in epoch {learn.epoch}, {phase}'
