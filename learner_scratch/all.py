@@ -22,6 +22,7 @@ from learner_scratch.support.listeners import *
 from learner_scratch.support.snapshot import *
 from learner_scratch.support.stats import *
 from learner_scratch.support.measures import *
+from learner_scratch.support.losses import *
 from learner_scratch.support.curves import *
 from learner_scratch.support.progress import *
 from learner_scratch.support.random import *
@@ -51,6 +52,7 @@ from learner_scratch.watch.trackers import *
 from learner_scratch.watch.loggers import *
 from learner_scratch.watch.activations import *
 from learner_scratch.use.data import *
+from learner_scratch.use.predictions import *
 from learner_scratch.research.batchnorm import *
 from learner_scratch.research.resnet import *
 from learner_scratch.research.mixup import *
