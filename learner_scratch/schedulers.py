@@ -102,9 +102,9 @@ class LRFinder(Callback):
 # %% ../nbs/05_schedulers.ipynb #80715b5c
 @patch
 def after_loss(self:LRFinder):
-    loss = self.loss.item()
-    first,lowest = [*self.losses, loss][0],min([loss, *self.losses])
-    limit = lowest + (self.stop_at-1)*max(abs(lowest), first-lowest)
+    losses = [*self.losses, loss := self.loss.item()]
+    lowest,usual = min(losses),sorted(losses[:5])[min(len(losses), 5)//2]
+    limit = lowest + (self.stop_at-1)*max(abs(lowest), usual-lowest)
     if not math.isfinite(loss) or loss>limit: raise CancelFitException()
     if self.lrs and self.lrs[-1]==self.lr_now: self.losses[-1] = loss     # no step
     else: self.lrs.append(self.lr_now); self.losses.append(loss)
