@@ -120,7 +120,9 @@ def save_results(
         writer = csv.DictWriter(f, fieldnames=history[0].keys())
         writer.writeheader()
         writer.writerows(history)
-    text = json.dumps(settings, indent=1, default=lambda o: o.__name__)
+    def plain(o):     # a class, a function, a NumPy number, or anything else
+        return o.item() if hasattr(o, 'item') else getattr(o, '__name__', str(o))
+    text = json.dumps(settings, indent=1, default=plain)
     (out/'settings.json').write_text(text, encoding='utf-8')
 
 # %% ../nbs/cli.ipynb #d699e6bc
@@ -278,7 +280,8 @@ def scratch_train(
             dls = open_data(data, size=size, **loading)
             history = train_recipe(recipe, dls, device, out,
                                    data=data, size=size, seed=seed)
-        except (ValueError, OSError, MemoryError, ArithmeticError) as e: refuse(str(e))
+        except (ValueError, OSError, MemoryError, ArithmeticError) as e:
+            refuse(str(e) or type(e).__name__)
         except KeyboardInterrupt: refuse('interrupted')
     accuracy,n = history[-1]['valid_accuracy'],len(history)
     say(f'{100*accuracy:.1f} % of the validation pictures are right. '

@@ -14,6 +14,8 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 from fastcore.basics import first, noop, num_cpus, patch, store_attr
+from .support.checks import check_owner
+from .support.hypers import as_count
 from .support.images import load_image, tensor
 from .support.loading import (Delivery, Source, share_workers,
                                              stack_items, to_float)
@@ -90,9 +92,8 @@ class Sampler:
         shuffle:bool=False, # A new order for each epoch?
         drop_last:bool=False, # Leave out a last batch that isn't full?
     ):
-        if not isinstance(bs, int) or bs<1:
-            raise ValueError(f'bs is a whole number from 1, got bs={bs!r}')
         store_attr()
+        self.bs = as_count(bs, 'bs', 1)
         self.seeds,self.n_done,self.resumes = (0, 0),0,False
 
     def order(self, n, rng):
@@ -158,15 +159,19 @@ class DataLoader:
                   lambda self, v: setattr(self.source, 'ds', v))
     bs = property(lambda self: self.sampler.bs)
 
+    def __setattr__(self, k, v): check_owner(self, k); super().__setattr__(k, v)
+
     def __len__(self): return self.sampler.n_batches(len(self.ds))
 
     def __iter__(self):
         self.sampler.begin()
-        seed,done = self.sampler.seeds[0],self.sampler.n_done
+        seeds,done = self.sampler.seeds,self.sampler.n_done
         batches = self.sampler.batches(len(self.ds))[done:]
-        for idxs,batch in self.source.load(seed, batches, self.delivery.copy):
-            self.idxs,self.sampler.n_done = idxs,self.sampler.n_done+1
-            yield self.delivery.transform(batch, seed, idxs)
+        loaded = self.source.load(seeds[0], batches, self.delivery.copy)
+        for done,(idxs,batch) in enumerate(loaded, done+1):
+            # another loop over this loader may have changed these
+            self.idxs,self.sampler.seeds,self.sampler.n_done = idxs,seeds,done
+            if idxs: yield self.delivery.transform(batch, seeds[0], idxs)
 
     def close(self):
         "Stop the workers and empty the cache; the next epoch starts anew"

@@ -11,8 +11,8 @@ __all__ = ['events', 'cancel', 'cancels', 'closing', 'Optimizer', 'SGD', 'Cancel
 from functools import partial
 import torch
 from fastcore.basics import patch, store_attr
-from .support.checks import (check_fit, check_trained, split_batch,
-                                            where_in_fit)
+from .support.checks import (check_fit, check_loss, check_trained,
+                                            note_where, split_batch)
 from .support.hypers import HasHypers, make_groups, make_opt
 from .support.listeners import HasCallbacks, Listeners
 from .support.steppers import (average_grad, l2_reg, parameter_runs,
@@ -98,7 +98,7 @@ class Learner(HasCallbacks):
         wd_bn_bias:bool=False, # Decay biases and norms too, if wd is given?
         n_inp:int=None, # How many parts of a batch are inputs; None is all but the last
     ):
-        check_fit(0, model, dls)
+        check_fit(0, model, dls, loss_func)
         store_attr(but='cbs')
         self.opt = self.dl = self.batch = self.idxs = None
         self.preds = self.loss = self.outcome = None
@@ -141,11 +141,13 @@ def phase(self:Learner,
     work, # Called without arguments
 ):
     "The event `before_name`, `work`, and `after_name` even if the work was cancelled"
+    if self.listeners.stack is None:
+        raise RuntimeError(f'this {name} belongs to a fit: call fit, or run')
     outer = None
     try: self(f'before_{name}'); work()
     except cancels as e:
         self(f'after_cancel_{name}')
-        if type(e) is not cancel[name]: outer = e     # meant for an outer level
+        if not isinstance(e, cancel[name]): outer = e     # meant for an outer level
     self(f'after_{name}')
     if outer: raise outer
 
@@ -162,7 +164,7 @@ def predict_and_learn(self:Learner):
     self.preds = self.model(*self.xb)
     self('after_pred')
     if self.yb:
-        self.loss = self.loss_func(self.preds, *self.yb)
+        self.loss = check_loss(self.loss_func(self.preds, *self.yb))
         self('after_loss')
     if not self.training: return
     check_trained(n_batches=1, loss=self.loss)
@@ -187,8 +189,6 @@ def one_epoch(self:Learner,
     dl=None, # Batches; None is the training or the validation loader
 ):
     "One pass over `dl`"
-    if self.listeners.stack is None:
-        raise RuntimeError('an epoch belongs to a fit: call fit, or run')
     if dl is None: dl = self.dls.train if train else self.dls.valid
     self.training,self.dl,self.num = train,dl,-1
     self.model.train(train)
@@ -216,7 +216,7 @@ def run(self:Learner,
         raise RuntimeError('this learner is in the middle of a fit')
     with self.added_cbs(cbs):
         vars(self).update(state, outcome=None, epoch=0, num=-1)
-        for cb in self.cbs: cb.learner = self     # another learner may have it
+        self.adopt_cbs()
         try:
             # begins each around_fit; at the end calls after_fit, and ends them
             with self.listeners.run('after_fit'): self.cancellable(work)
@@ -224,7 +224,7 @@ def run(self:Learner,
             name = type(e).__name__
             raise RuntimeError(f'{name} was raised with nothing to cancel') from e
         except Exception as e:
-            if self.dl is not None: e.add_note(where_in_fit(self, e))
+            note_where(self, e)
             raise
         finally: self.batch = self.idxs = self.preds = self.loss = self.dl = None
 
@@ -245,7 +245,7 @@ def fit(self:Learner,
     start_epoch:int=0, # First epoch to train; for a fit that is resumed
 ):
     "Train for `n_epochs`, and validate after each"
-    check_fit(n_epochs, self.model, self.dls)
+    check_fit(n_epochs, self.model, self.dls, self.loss_func, start_epoch)
     epochs = partial(self.all_epochs, start_epoch, self.lr)
     self.run(epochs, cbs, n_epochs=n_epochs, opt=self.create_opt(lr))
 

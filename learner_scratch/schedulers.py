@@ -14,8 +14,9 @@ from .callbacks import Callback
 from .learner import CancelEpochException, CancelFitException, Learner
 from .support.checks import known_length
 from .support.curves import plot_rates, smooth
-from .support.hypers import (get_hyper, has_hyper, lr_range, n_parts,
-                                            set_hyper)
+from .support.hypers import (as_count, as_number, get_hyper, has_hyper,
+                                            lr_range, n_parts, set_hyper)
+from .support.measures import metric_name
 from .support.snapshot import remember, remember_training
 
 # %% ../nbs/05_schedulers.ipynb #cbb748cf
@@ -48,8 +49,8 @@ class OneCycle(Callback):
         anneal=SchedLin, # Shape of both ways
         moms=None, # Momentum at the start, the peak and the end; None leaves it alone
     ):
-        if not 0<=pct_start<=1: raise ValueError(f'{pct_start=} is not between 0 and 1')
         store_attr()
+        self.pct_start = as_number(pct_start, 'pct_start', 0, 1)
 
     def up_down(self, pct, start, peak, end):
         "The value after the share `pct` of the way from `start` to `peak` to `end`"
@@ -140,7 +141,7 @@ def lr_find(self:Learner,
     suggest_funcs=valley, # One or several, called as f(lrs, smoothed_losses)
 ): # The suggestions, as a named tuple
     "Suggest a learning rate, and leave everything as it was"
-    finder = LRFinder(start_lr, end_lr, (end_lr/start_lr)**(1/max(num_it-1, 1)))
+    finder = LRFinder(start_lr, end_lr, (end_lr/start_lr)**(1/(as_count(num_it, 'num_it', 2)-1)))
     put_back = [remember(vars(o)) for o in (self, *self.cbs) if hasattr(o, '__dict__')]
     try:
         with self.removed_cbs([o for o in self.cbs if getattr(o, 'fit_only', False)]):
@@ -150,7 +151,7 @@ def lr_find(self:Learner,
     if len(finder.lrs)<2:
         raise ValueError(f'the loss exploded at once, at {start_lr}: is xb normalised?')
     self.lr_finder,losses = finder,smooth(finder.losses)
-    found = {f.__name__: f(finder.lrs, losses) for f in L(suggest_funcs)}
+    found = {metric_name(f): f(finder.lrs, losses) for f in L(suggest_funcs)}
     if show_plot: finder.plot(found)
     return namedtuple('SuggestedLRs', found)(**found)
 

@@ -12,6 +12,7 @@ from fastcore.basics import patch, store_attr
 from torch import Tensor
 from torch.distributions import Beta
 from ..callbacks import Callback
+from ..support.hypers import as_number
 from ..support.losses import item_losses, reduction_of
 from ..support.random import uniform
 from ..support.trees import n_items, tree_leaves, tree_map
@@ -23,7 +24,8 @@ class Mixer(Callback):
     def __init__(self,
         alpha:float, # λ is from Beta(alpha, alpha): 1 is level, more is nearer to ½
     ):
-        if alpha<=0: raise ValueError(f'alpha must be above 0, got {alpha}')
+        if not as_number(alpha, 'alpha')>0:
+            raise ValueError(f'alpha must be above 0, got {alpha}')
         self.alpha,self.per_item = alpha,None     # does each item have its own λ?
         # of the batch in progress:
         self.share,self.partners,self.plain_loss = None,None,None

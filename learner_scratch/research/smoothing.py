@@ -12,6 +12,7 @@ from fastcore.basics import patch
 from ..callbacks import Callback
 from ..loss import accuracy, cross_entropy, logsumexp
 from ..support.checks import check_targets, explain_targets
+from ..support.hypers import as_number
 
 # %% ../../nbs/research/smoothing.ipynb #4df0aa12
 class LabelSmoothingCrossEntropy:
@@ -20,7 +21,7 @@ class LabelSmoothingCrossEntropy:
         eps:float=.1, # Share of all classes together, the true one among them
         reduction:str='mean', # Of the items' losses: 'mean', 'sum' or 'none'
     ):
-        if not 0<=eps<=1: raise ValueError(f'eps is a share between 0 and 1, got {eps}')
+        eps = as_number(eps, 'eps', 0, 1)
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"reduction is 'mean', 'sum' or 'none', got {reduction!r}")
         self.eps,self.reduction = eps,reduction

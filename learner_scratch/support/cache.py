@@ -27,6 +27,9 @@ def _as_tensors(item, i):
     if not isinstance(item, (tuple, list)):
         raise TypeError(f'a cache keeps tuples of tensors, and item {i} is a '
                         f'{type(item).__name__}: do without cache=True')
+    if hasattr(item, '_fields') or any(isinstance(o, (tuple, list, dict)) for o in item):
+        raise TypeError(f'a cache keeps plain tuples of tensors, and item {i} has parts or names '
+                        'within: do without cache=True')
     try: return [tensor(o) for o in item]
     except Exception as e:
         raise TypeError(f'a cache keeps tuples of tensors, and item {i} holds something '
@@ -39,7 +42,7 @@ class CachedDataset:
         ds, # Items are tuples of tensors, numbers or pictures, all of the same shapes
         start_method:str=None, # Of the workers; None is the system's best
     ):
-        self.ds,self.seed = ds,torch.initial_seed()
+        self.ds,self.n,self.seed = ds,len(ds),torch.initial_seed()
         with no_random():
             items = ((i, _try(ds, i)) for i in range(len(ds)))
             i,item = first(o for o in items if o[1] is not None) or (0, ())
@@ -54,14 +57,13 @@ class CachedDataset:
         self.shared = SharedBytes(max(need, 64), start_method)
         _caches.add(self)
 
-    def __len__(self): return len(self.ds)
+    def __len__(self): return self.n
 
 # %% ../../nbs/support/cache.ipynb #6833ac2d
 @patch
 def columns(self:CachedDataset) -> list: # Of tensors; an item's index comes first
     "States (0 unknown, 1 read, 2 unreadable), then the parts of all items"
-    n,shared = len(self.ds),self.shared
-    return [shared.tensor((n, *o.shape), o.dtype, at)
+    return [self.shared.tensor((self.n, *o.shape), o.dtype, at)
             for o,at in zip(self.like, self.starts)]
 
 # %% ../../nbs/support/cache.ipynb #39aa6bbe

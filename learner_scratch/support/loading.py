@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['stack_items', 'as_leaf', 'parts_of', 'load_batch', 'transformed', 'call_job', 'contents', 'same_objects',
-           'SharedPool', 'Source', 'share_workers', 'to_float', 'one_thread', 'Delivery']
+           'warn_of_shared', 'SharedPool', 'Source', 'share_workers', 'to_float', 'one_thread', 'Delivery']
 
 # %% ../../nbs/support/loading.ipynb #4a292e2e
-import warnings, weakref
+import random, warnings, weakref
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import RLock
-import torch
+import numpy as np, torch
 from torch import Tensor
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 from .cache import CachedDataset
+from .channel import default_start_method
+from .hypers import as_count, as_number
 from .images import tensor
 from .random import item_seeds, no_random, seed_cpu
 from .trees import tree_map
@@ -108,6 +110,23 @@ def same_objects(a, b):
     "Do both lists hold the same objects?"
     return len(a)==len(b) and all(x is y for x,y in zip(a, b))
 
+# %% ../../nbs/support/loading.ipynb #4c3e0715
+def _is_open_file(o):
+    try: return any(p.fileno()>=0 for p in (o, getattr(o, 'fp', None)) if hasattr(p, 'fileno'))
+    except Exception: return False     # such as a BytesIO
+
+def warn_of_shared(objects, n_workers, start_method):
+    "Warn of what several workers can't use at the same time, or would use alike"
+    generators = random.Random, np.random.Generator, np.random.RandomState, torch.Generator
+    for o in objects if n_workers>1 else ():
+        name = type(o).__name__
+        if (start_method or default_start_method())=='fork' and _is_open_file(o): warnings.warn(
+            f'the data set holds an open file (a {name}), whose position all workers share: items '
+            'may be wrong. Open it in __getitem__, or take np.memmap, or n_workers=0', stacklevel=4)
+        elif isinstance(o, generators): warnings.warn(
+            f'the data set has a generator of its own (a {name}): each worker draws the same numbers '
+            'from its copy. Draw from the global one, which is seeded for each item', stacklevel=4)
+
 # %% ../../nbs/support/loading.ipynb #822d5c48
 class SharedPool:
     "The workers of one source, or of several that agree on their settings"
@@ -124,6 +143,7 @@ class SharedPool:
         self.given = [o.contents() if o else [] for o in live]
         if self.pool and not self.pool.n_readers: self.pool.close()
         settings = next(o for o in live if o).settings()
+        warn_of_shared(sum(self.given, []), *settings[:2])
         self.pool = WorkerPool(partial(call_job, jobs), *settings)
         self.pool.start()
 
@@ -153,10 +173,9 @@ class Source:
         prefetch:int=2, # Batches that each worker may have ready
         timeout:float=120., # Seconds without any batch after which we give up
     ):
-        if n_workers<0:
-            raise ValueError(f'n_workers is a number of processes, got {n_workers}')
-        if prefetch<1:
-            raise ValueError(f'a worker needs one batch at least, got {prefetch=}')
+        n_workers = as_count(n_workers, 'n_workers')
+        prefetch = as_count(prefetch, 'prefetch', 1)
+        timeout = as_number(timeout, 'timeout', 1e-3)
         if on_error not in ('raise', 'skip'):
             raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}")
         store_attr(but='item_tfms')
@@ -186,7 +205,8 @@ def contents(self:Source) -> list: # Of objects
 def memory(self:Source) -> CachedDataset:
     "The cache of `ds` as it is now"
     now = [*contents(self.ds), self.start_method]
-    if not self.cached or not same_objects(now, self.cached[1]):
+    known = self.cached and len(self.cached[0])==len(self.ds)
+    if not known or not same_objects(now, self.cached[1]):
         self.cached = None     # room for the new one
         self.cached = CachedDataset(self.ds, self.start_method),now
     return self.cached[0]
@@ -225,13 +245,13 @@ def load(self:Source,
     batches:list, # Of lists of item numbers
     take, # As for answers
 ):
-    "Yield item numbers and the batch, for each of `batches` that isn't empty"
+    "Yield item numbers and the batch, for each of `batches`; all may be skipped"
     n,answers = 0,self.answers(seed, batches, take)
     self.skipped = {}
     for idxs,batch,skipped in answers:
         self.skipped.update(skipped)
         n += len(idxs)
-        if idxs: yield idxs, batch
+        yield idxs, batch
     if not self.skipped: return
     some = '\n'.join(f'item {i}: {e}' for i,e in list(self.skipped.items())[:3])
     n_skipped = len(self.skipped)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 from fastcore.foundation import L
-from .trees import n_items, tree_map
+from .trees import n_items, n_numbers, tree_map
 
 # %% ../../nbs/support/measures.ipynb #8bced2b1
 def metric_name(
@@ -54,6 +54,9 @@ def as_metrics(
     metrics, # Functions and objects, or one
 ) -> list: # Of objects with reset, update and compute
     "Each of `metrics` as an object"
+    for m in L(metrics):
+        if isinstance(m, type) or not (callable(m) or hasattr(m, 'compute')): raise TypeError(
+            f'a metric is a function, or an object with update and compute, got {m!r}')
     found = [m if hasattr(m, 'compute') else AvgMetric(m) for m in L(metrics)]
     names = [metric_name(m) for m in found]
     twice = [o for o in names if names.count(o)>1]
@@ -114,10 +117,10 @@ class PassMeans:
 @patch
 def wait(self:PassMeans, preds, targets):
     "Keep a batch for the metrics, and measure if enough of them wait"
-    if isinstance(preds, Tensor): preds,n = preds.detach(),preds.numel()
-    else: preds,n = tree_map(Tensor.detach, preds),2**12
-    self.waiting.append((preds, *[tree_map(Tensor.clone, o) for o in targets]))
-    self.n_waiting += 64+n
+    preds = tree_map(Tensor.detach, preds)
+    parts = preds,*[tree_map(Tensor.clone, o) for o in targets]
+    self.waiting.append(parts)
+    self.n_waiting += 64 + sum(map(n_numbers, parts))
     if self.n_waiting>=self.size: self.measure()
 
 @patch

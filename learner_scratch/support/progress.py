@@ -63,7 +63,8 @@ def n_batches(
     dl, # A loader, or None
 ) -> int: # 0 if it doesn't say
     "How many batches `dl` says that it has"
-    return len(dl) if hasattr(dl, '__len__') else 0
+    try: return len(dl)
+    except TypeError: return 0     # it has none; or has one that raises, as PyTorch's of a stream
 
 # %% ../../nbs/support/progress.ipynb #0cf76f18
 class Table:

@@ -9,6 +9,7 @@ __all__ = ['set_seed', 'seed_cpu', 'get_random_states', 'set_random_states', 'no
 import random
 from contextlib import contextmanager
 import numpy as np, torch
+import numpy.random     # at once: a fork in the middle of a late import would never end
 from torch import Tensor
 
 # %% ../../nbs/support/random.ipynb #66a16378

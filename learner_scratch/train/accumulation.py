@@ -10,6 +10,7 @@ import torch
 from fastcore.basics import patch
 from ..callbacks import Callback
 from ..learner import CancelStepException
+from ..support.hypers import as_count, as_number
 from ..support.trees import n_items
 
 # %% ../../nbs/train/accumulation.ipynb #a41d8089
@@ -31,7 +32,7 @@ class GradientClip(Callback):
     def __init__(self,
         max_norm:float=1., # The longest that the gradient may be
     ):
-        if not max_norm>0:
+        if not as_number(max_norm, 'max_norm')>0:
             raise ValueError(f'max_norm is a length above 0, got {max_norm}')
         self.max_norm,self.norms = max_norm,[]
 
@@ -56,8 +57,7 @@ class GradientAccumulation(Callback):
     def __init__(self,
         n_acc:int=32, # Items for one step
     ):
-        if not n_acc>=1: raise ValueError(f'n_acc is a number of items, got {n_acc}')
-        self.n_acc,self.n_seen,self.n_step = n_acc,0,0
+        self.n_acc,self.n_seen,self.n_step = as_count(n_acc, 'n_acc', 1),0,0
 
     def before_epoch(self): self.n_seen = 0
 

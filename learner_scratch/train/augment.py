@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from torch import Tensor
+from ..support.hypers import as_number
 from ..support.random import uniform
 
 # %% ../../nbs/train/augment.ipynb #15881d1a
@@ -18,7 +19,7 @@ class Flip:
     "A mirror image, left for right, with probability `p`"
     def __init__(self,
         p:float=.5, # Probability
-    ): self.p = p
+    ): self.p = as_number(p, 'p', 0, 1)
 
     def __call__(self,
         x:Tensor, # Pictures, shape (bs,h,w,c)

@@ -9,6 +9,7 @@ __all__ = ['ema_decay', 'EMACallback']
 import torch
 from fastcore.basics import patch
 from ..callbacks import Callback
+from ..support.hypers import as_number
 from ..support.snapshot import model_tensors
 
 # %% ../../nbs/train/averages.ipynb #cfb8a0fc
@@ -29,7 +30,8 @@ class EMACallback(Callback):
         validate:bool=True, # Validate with the average?
         keep:bool=True, # Leave the average in the model after the fit?
     ):
-        self.decay,self.validate,self.keep = decay,validate,keep
+        self.decay = as_number(decay, 'decay', 0, 1)
+        self.validate,self.keep = validate,keep
         self.average,self.n_steps,self.swapped = None,0,False
 
     def tensors(self):

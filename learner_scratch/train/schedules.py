@@ -15,7 +15,8 @@ from fastcore.foundation import L
 from ..callbacks import Callback
 from ..learner import Learner
 from ..schedulers import OneCycle, SchedCos, SchedLin
-from ..support.hypers import get_hyper, lr_range, model_parts, set_hyper
+from ..support.hypers import (as_count, get_hyper, lr_range, model_parts,
+                                             set_hyper)
 from .optimizers import Adam     # brings freeze and unfreeze
 
 # %% ../../nbs/train/schedules.ipynb #ff10cb2d
@@ -131,6 +132,7 @@ def fit_sgdr(self:Learner,
 ):
     "Train with annealing and warm restarts"
     lr = _rates(self, lr_max)
+    as_count(n_cycles, 'n_cycles', 1); as_count(cycle_len, 'cycle_len', 1)
     lengths = [cycle_len*cycle_mult**i for i in range(n_cycles)]
     pcts = [o/sum(lengths) for o in lengths]
     sched = combine_scheds(pcts, [SchedCos(lr, lr*0) for _ in lengths])
@@ -161,8 +163,9 @@ class OneCycleLR(OneCycle):
     @property
     def pct_train(self):
         "Where this step is on the curve"
+        pct = self.learner.pct_train     # an error if the loader has no length
         n = self.n_epochs*len(self.dls.train)
-        step,peak = round(self.learner.pct_train*n),self.pct_start*n-1
+        step,peak = round(pct*n),self.pct_start*n-1
         if step<peak: return self.pct_start*step/peak
         return self.pct_start + (1-self.pct_start)*(step-peak)/max(n-1-peak, 1)
 

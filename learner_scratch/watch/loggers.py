@@ -47,6 +47,8 @@ def after_epoch(self:CSVLogger):
     "Write the new row, if there is one"
     row = self.recorder.new_row
     if row is None: return
+    if self.fname.stat().st_size!=self.file.tell(): raise RuntimeError(
+        f'{self.fname} was changed by another run: give each an fname of its own')
     if self.head is None:
         self.head = list(row)
         csv.writer(self.file).writerow(self.head)
