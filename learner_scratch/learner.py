@@ -192,12 +192,12 @@ def one_epoch(self:Learner,
     if dl is None: dl = self.dls.train if train else self.dls.valid
     self.training,self.dl,self.num = train,dl,-1
     self.model.train(train)
-    if train: self.opt.zero_grad()     # a cancelled epoch may have left some
     with torch.set_grad_enabled(train): self.phase('epoch', self.all_batches)
 
 @patch
 def all_batches(self:Learner):
     "The work of one epoch"
+    if self.training: self.opt.zero_grad()     # a cancelled epoch may have left some
     for self.batch in self.dl:     # `for` can set an attribute
         self.num,self.idxs = self.num+1,getattr(self.dl, 'idxs', None)
         self.one_batch()

@@ -16,7 +16,6 @@ from .support.checks import known_length
 from .support.curves import plot_rates, smooth
 from .support.hypers import (as_count, as_number, get_hyper, has_hyper,
                                             lr_range, n_parts, set_hyper)
-from .support.measures import metric_name
 from .support.snapshot import remember, remember_training
 
 # %% ../nbs/05_schedulers.ipynb #cbb748cf
@@ -150,10 +149,10 @@ def lr_find(self:Learner,
         for f in put_back: f()
     if len(finder.lrs)<2:
         raise ValueError(f'the loss exploded at once, at {start_lr}: is xb normalised?')
-    self.lr_finder,losses = finder,smooth(finder.losses)
-    found = {metric_name(f): f(finder.lrs, losses) for f in L(suggest_funcs)}
+    self.lr_finder,losses,fs = finder,smooth(finder.losses),L(suggest_funcs)
+    found = {getattr(f, '__name__', 'f'): f(finder.lrs, losses) for f in fs}
     if show_plot: finder.plot(found)
-    return namedtuple('SuggestedLRs', found)(**found)
+    return namedtuple('SuggestedLRs', found, rename=True)(*found.values())
 
 # %% ../nbs/05_schedulers.ipynb #e0bb98e1
 @patch
