@@ -140,7 +140,8 @@ def lr_range(
 ): # A number, or an array of n
     "Learning rates for `n` parts"
     if isinstance(lr, slice):
-        first,last = lr.start and as_number(lr.start, 'lr', 0),as_number(lr.stop, 'lr', 0)
+        first = lr.start and as_number(lr.start, 'lr', 0)
+        last = as_number(lr.stop, 'lr', 0)
         lr = np.geomspace(first, last, n) if first and n>1 else [last/10]*(n-1) + [last]
     elif not isinstance(lr, (list, tuple, np.ndarray)) or np.ndim(lr)==0:
         return as_number(lr, 'lr', 0)

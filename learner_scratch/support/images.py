@@ -174,7 +174,8 @@ def as_image(
     if x.ndim==3 and x.shape[-1] not in (1, 3, 4): x = x.permute(1, 2, 0)
     if x.ndim==3 and x.shape[-1]==1: x = x[..., 0]
     if x.ndim not in (2, 3) or x.ndim==3 and x.shape[-1] not in (3, 4):
-        raise ValueError(f'a picture has one, three or four channels, got {tuple(x.shape)}')
+        shape = tuple(x.shape)
+        raise ValueError(f'a picture has one, three or four channels, got {shape}')
     highest = 1 if x.is_floating_point() or x.dtype==torch.bool else 255
     if not (x.numel() and x.min()>=0 and x.max()<=highest):
         raise ValueError(f'a picture of type {x.dtype} has values from 0 to {highest}')

@@ -30,7 +30,8 @@ class Lifetime:
     ):
         "Go on behind the `yield`, once"
         try:
-            if next(self.gen, self)!=self: raise RuntimeError(f'{self.name} yields twice')
+            again = next(self.gen, self)!=self
+            if again: raise RuntimeError(f'{self.name} yields twice')
         except BaseException as e:
             if error is None: raise
             error.add_note(f'Then {self.name} failed as well: {type(e).__name__}: {e}')
@@ -143,7 +144,9 @@ def note(self:Listeners,
     e.add_note(f'This happened in {where}, called by Learner.')
 
 # %% ../../nbs/support/listeners.ipynb #7f6e002e
-def in_order(cbs): return sorted(cbs, key=lambda o: getattr(o, 'order', 0))
+def in_order(cbs):
+    "`cbs`, sorted by their `order`"
+    return sorted(cbs, key=lambda o: getattr(o, 'order', 0))
 
 class HasCallbacks:
     "Something whose callbacks come and go"
@@ -191,7 +194,8 @@ def remove_cb(self:HasCallbacks,
     cb, # One of cbs, or a class: all of that kind
 ):
     "Detach `cb`"
-    if isinstance(cb, str): raise TypeError(f'remove_cb takes an object or a class, got {cb!r}')
+    if isinstance(cb, str):
+        raise TypeError(f'remove_cb takes an object or a class, got {cb!r}')
     kind = cb if isinstance(cb, type) else ()
     gone = [o for o in self.cbs if o is cb or isinstance(o, kind)]
     self.set_cbs(o for o in self.cbs if not any(o is g for g in gone))

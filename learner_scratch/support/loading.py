@@ -124,8 +124,8 @@ def warn_of_shared(objects, n_workers, start_method):
             f'the data set holds an open file (a {name}), whose position all workers share: items '
             'may be wrong. Open it in __getitem__, or take np.memmap, or n_workers=0', stacklevel=4)
         elif isinstance(o, generators): warnings.warn(
-            f'the data set has a generator of its own (a {name}): each worker draws the same numbers '
-            'from its copy. Draw from the global one, which is seeded for each item', stacklevel=4)
+            f'the data set has a generator of its own (a {name}): each worker draws the same '
+            'numbers from its copy. Draw from the global one, seeded for each item', stacklevel=4)
 
 # %% ../../nbs/support/loading.ipynb #822d5c48
 class SharedPool:

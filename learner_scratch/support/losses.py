@@ -28,7 +28,9 @@ def unreduced(
     loss_func, # A loss with the switch
 ):
     "For a block, `loss_func` with `reduction='none'`"
-    if not hasattr(loss_func, 'reduction'): yield partial(loss_func, reduction='none'); return
+    if not hasattr(loss_func, 'reduction'):
+        yield partial(loss_func, reduction='none')
+        return
     was,loss_func.reduction = loss_func.reduction,'none'
     try: yield loss_func
     finally: loss_func.reduction = was

@@ -55,8 +55,9 @@ def as_metrics(
 ) -> list: # Of objects with reset, update and compute
     "Each of `metrics` as an object"
     for m in L(metrics):
-        if isinstance(m, type) or not (callable(m) or hasattr(m, 'compute')): raise TypeError(
-            f'a metric is a function, or an object with update and compute, got {m!r}')
+        if not isinstance(m, type) and (callable(m) or hasattr(m, 'compute')): continue
+        raise TypeError('a metric is a function, or an object with update and compute, '
+                        f'got {m!r}')
     found = [m if hasattr(m, 'compute') else AvgMetric(m) for m in L(metrics)]
     names = [metric_name(m) for m in found]
     twice = [o for o in names if names.count(o)>1]

@@ -64,7 +64,7 @@ def n_batches(
 ) -> int: # 0 if it doesn't say
     "How many batches `dl` says that it has"
     try: return len(dl)
-    except TypeError: return 0     # it has none; or has one that raises, as PyTorch's of a stream
+    except TypeError: return 0     # none; or one that raises, as PyTorch's of a stream
 
 # %% ../../nbs/support/progress.ipynb #0cf76f18
 class Table:

@@ -110,7 +110,8 @@ class GatherPreds(Callback):
         with_loss:bool=False, # The losses too?
     ): self.with_loss = with_loss
 
-    def before_fit(self): self.outs,self.targets,self.item_losses,self.items = [],[],[],[]
+    def before_fit(self):
+        self.outs,self.targets,self.item_losses,self.items = [],[],[],[]
 
     def after_pred(self):
         learn,n = self.learner,len(self.items)
@@ -146,8 +147,13 @@ def one_of(act, dim=-1):
     "One answer of many: that with the largest probability along `dim`"
     return Output(partial(act, dim=dim), partial(torch.argmax, dim=dim))
 
-def exp(x, dim): return x.exp()
-def above_half(x): return x>.5
+def exp(x, dim):
+    "Probabilities from their logarithms"
+    return x.exp()
+
+def above_half(x):
+    "Whatever has a probability above one half"
+    return x>.5
 
 outputs = {cross_entropy: one_of(torch.softmax), nll: one_of(exp),
            F.cross_entropy: one_of(torch.softmax, 1), F.nll_loss: one_of(exp, 1),
@@ -156,7 +162,8 @@ outputs = {cross_entropy: one_of(torch.softmax), nll: one_of(exp),
            F.mse_loss: Output(noop, noop), F.l1_loss: Output(noop, noop)}
 of_class = {nn.CrossEntropyLoss: F.cross_entropy, nn.NLLLoss: F.nll_loss,
             nn.BCELoss: F.binary_cross_entropy, nn.MSELoss: F.mse_loss,
-            nn.BCEWithLogitsLoss: F.binary_cross_entropy_with_logits, nn.L1Loss: F.l1_loss}
+            nn.BCEWithLogitsLoss: F.binary_cross_entropy_with_logits,
+            nn.L1Loss: F.l1_loss}
 
 # %% ../../nbs/use/predictions.ipynb #675ae217
 def output_of(
@@ -165,12 +172,15 @@ def output_of(
     "How outputs become probabilities, and probabilities answers, for this loss"
     f = loss_func
     while isinstance(f, partial): f = f.func
-    if hasattr(f, 'activation'): return Output(f.activation, getattr(f, 'decodes', noop))
+    if hasattr(f, 'activation'):
+        return Output(f.activation, getattr(f, 'decodes', noop))
     kind = next((of_class[k] for k in of_class if isinstance(f, k)), f)
     return next((o for k,o in outputs.items() if k is kind), None)
 
 # %% ../../nbs/use/predictions.ipynb #e3821fc7
-def single(parts): return None if not parts else parts[0] if len(parts)==1 else parts
+def single(parts):
+    "One part without its tuple, and None for no part"
+    return None if not parts else parts[0] if len(parts)==1 else parts
 
 @patch
 def get_preds(self:Learner,
@@ -212,7 +222,8 @@ class TestPictures(Dataset):
 
 def test_items(ds, items, with_labels):
     "`items` as a data set that reads as `ds` does"
-    if not isinstance(ds, Dataset): return items if with_labels else [(o,) for o in items]
+    if not isinstance(ds, Dataset):
+        return items if with_labels else [(o,) for o in items]
     kind = type(ds) if with_labels else TestPictures
     return kind(items, ds.v2i, ds.size, ds.draft, ds.get_x, ds.get_y)
 
@@ -283,8 +294,13 @@ class Chosen(Sampler):
         bs:int=128, # Items in a batch
     ): super().__init__(bs); self.chosen = list(chosen)
 
-    def order(self, n, rng): return self.chosen
-    def n_drawn(self, n): return len(self.chosen)
+    def order(self, n, rng):
+        "The items of the pass"
+        return self.chosen
+
+    def n_drawn(self, n):
+        "How many they are"
+        return len(self.chosen)
 
 # %% ../../nbs/use/predictions.ipynb #4ed981f3
 Prediction = namedtuple('Prediction', 'item label index probs error')

@@ -33,8 +33,8 @@ def views(
     dl:DataLoader, # Whose pictures are to be seen
 ) -> L: # Batch transforms
     "The transforms of the training loader, or a flip and a crop"
-    of_training = dls.train.delivery.batch_tfms if isinstance(dls.train, DataLoader) else L()
-    if of_training: return of_training
+    if isinstance(dls.train, DataLoader) and dls.train.delivery.batch_tfms:
+        return dls.train.delivery.batch_tfms
     if not isinstance(size := getattr(dl.ds, 'size', None), int):
         raise ValueError('this data set has no size to crop to: give batch_tfms')
     return L(Flip(), RandomResizedCrop(size, min_scale=.64))

@@ -219,7 +219,7 @@ def save(self:SaveModelCallback,
 ):
     "Save the weights as they are now"
     state = self.model.state_dict()
-    for k,v in state.items(): state[k] = _plain(v)     # a module may keep NumPy's numbers
+    for k,v in state.items(): state[k] = _plain(v)     # NumPy's numbers, too
     if self.with_opt: state = dict(model=state, opt=_plain(self.opt.state_dict()))
     self.stamp = save_whole(state, self.path(suffix))
 
