@@ -53,6 +53,9 @@ from learner_scratch.watch.loggers import *
 from learner_scratch.watch.activations import *
 from learner_scratch.use.data import *
 from learner_scratch.use.predictions import *
+from learner_scratch.use.interpretation import *
+from learner_scratch.use.gradcam import *
+from learner_scratch.use.tta import *
 from learner_scratch.research.batchnorm import *
 from learner_scratch.research.resnet import *
 from learner_scratch.research.mixup import *
@@ -60,4 +63,5 @@ from learner_scratch.research.smoothing import *
 from learner_scratch.research.papers import *
 from learner_scratch.research.ladder import *
 from learner_scratch.compare.interop import *
+del exp, kept, single, outputs, of_class, ordered, views, some_of, in_words, as_classes, cut_at, classes_of, class_numbers
 del mix, uniform, smooth, minimum, valley, resize, download, events, schedules, ladder     # too common: in their modules

@@ -17,7 +17,7 @@ from .loss import accuracy
 from .support.checks import warn_if_hidden
 from .support.hypers import get_hyper, has_hyper
 from .support.measures import PassMeans
-from .support.progress import Bar, Table, n_batches
+from .support.progress import Bar, Table, n_batches, say
 from .support.trees import default_device, to_device
 
 # %% ../nbs/04_callbacks.ipynb #996cd5c0
@@ -154,7 +154,7 @@ class ProgressCallback(Callback):
     def around_fit(self):
         total = self.n_epochs*(n_batches(self.dls.train) + n_batches(self.dls.valid))
         self.bar,was,self.end = self.new_bar(total),self.logger,0
-        if was is print: self.learner.logger = self.bar.write
+        if was in (print, say): self.learner.logger = self.bar.write
         yield
         self.bar.close()
         self.learner.logger,self.bar = was,None

@@ -19,6 +19,7 @@ from .support.hypers import as_count
 from .support.images import load_image, tensor
 from .support.loading import (Delivery, Source, share_workers,
                                              stack_items, to_float)
+from .support.progress import printable
 from .support.splits import check_classes, split_files
 from .support.trees import to_device
 
@@ -72,7 +73,7 @@ def show_image(
     if ax is None: ax = plt.subplots(figsize=figsize or (2, 2))[1]
     if im.dtype!=torch.uint8: im = im.float().clip(0, 1)
     ax.imshow(im, **{'cmap': 'gray', **kwargs})
-    ax.set_title(title)
+    ax.set_title(title, parse_math=False)     # a class may be called $5_^$
     ax.axis('off')
     return ax
 
@@ -281,7 +282,7 @@ def show_batch(
     fig,axs = plt.subplots(nrows, ncols, figsize=(1.6*ncols, 1.8*nrows), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for x,y,ax in zip(xb[:n], yb, axs.flat):
-        show_image(x, ax=ax, title=vocab[y] if vocab else int(y))
+        show_image(x, ax=ax, title=printable(vocab[y] if vocab else int(y)))
     return fig
 
 @patch

@@ -15,6 +15,7 @@ from .support.checks import (check_fit, check_loss, check_trained,
                                             note_where, split_batch)
 from .support.hypers import HasHypers, make_groups, make_opt
 from .support.listeners import HasCallbacks, Listeners
+from .support.progress import say
 from .support.steppers import (average_grad, l2_reg, parameter_runs,
                                               sgd_step, weight_decay)
 
@@ -102,7 +103,7 @@ class Learner(HasCallbacks):
         store_attr(but='cbs')
         self.opt = self.dl = self.batch = self.idxs = None
         self.preds = self.loss = self.outcome = None
-        self.training,self.n_epochs,self.epoch,self.num,self.logger = False,0,0,-1,print
+        self.training,self.n_epochs,self.epoch,self.num,self.logger = False,0,0,-1,say
         self.begin_with(cbs, Listeners(events, closing, cancels))
 
 # %% ../nbs/03_learner.ipynb #51e13d6f

@@ -140,7 +140,8 @@ def lr_find(self:Learner,
     suggest_funcs=valley, # One or several, called as f(lrs, smoothed_losses)
 ): # The suggestions, as a named tuple
     "Suggest a learning rate, and leave everything as it was"
-    finder = LRFinder(start_lr, end_lr, (end_lr/start_lr)**(1/(as_count(num_it, 'num_it', 2)-1)))
+    n = as_count(num_it, 'num_it', 2)-1
+    finder = LRFinder(start_lr, end_lr, (end_lr/start_lr)**(1/n))
     put_back = [remember(vars(o)) for o in (self, *self.cbs) if hasattr(o, '__dict__')]
     try:
         with self.removed_cbs([o for o in self.cbs if getattr(o, 'fit_only', False)]):

@@ -26,8 +26,14 @@ class LabelSmoothingCrossEntropy:
             raise ValueError(f"reduction is 'mean', 'sum' or 'none', got {reduction!r}")
         self.eps,self.reduction = eps,reduction
 
-    def activation(self, x): return x.softmax(-1)     # what outputs mean, as in fastai
-    def decodes(self, x): return x.argmax(-1)
+    def activation(self, x):
+        "Probabilities from outputs"
+        return x.softmax(-1)
+
+    def decodes(self, x):
+        "The classes with the largest probabilities"
+        return x.argmax(-1)
+
     def __repr__(self):
         return f'{type(self).__name__}(eps={self.eps}, reduction={self.reduction!r})'
 

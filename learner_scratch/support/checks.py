@@ -232,9 +232,9 @@ def check_loss(
 ): # The same
     "`loss`, if it is a tensor with one number; else an error"
     if isinstance(loss, Tensor) and loss.numel()==1: return loss
-    got = f'of shape {tuple(loss.shape)}' if isinstance(loss, Tensor) else f'a {type(loss).__name__}'
-    raise TypeError(f'a loss function returns a tensor with one number, got {got}: '
-                    "is its reduction 'none'?")
+    shape = tuple(getattr(loss, 'shape', ()))
+    raise TypeError('a loss function returns a tensor with one number, got a '
+                    f"{type(loss).__name__} of shape {shape}: is its reduction 'none'?")
 
 # %% ../../nbs/support/checks.ipynb #890ba180
 def known_length(

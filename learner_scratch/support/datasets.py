@@ -7,10 +7,10 @@ __all__ = ['URLs', 'fastai_home', 'whole_or_nothing', 'read_archive', 'unpack', 
            'untar_data']
 
 # %% ../../nbs/support/datasets.ipynb #9418148c
-import bz2, gzip, lzma, math, os, random, re, shutil, tarfile
+import bz2, gzip, lzma, math, os, random, re, shutil, tarfile, warnings
 from contextlib import closing, contextmanager
 from http.client import HTTPException
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -67,19 +67,19 @@ class _Limited:
         start = packed.read(5); packed.seek(0)
         opener = next((v for k,v in _openers.items() if start.startswith(k)), None)
         self.file = opener(packed) if opener else packed
-        self.limit,self.given,self.due,self.block = limit,0,2**20,b''
+        self.limit,self.given,self.due,self.block = limit,0,2**16,b''
 
-    def claim(self, n):
-        "Allow a member of `n` bytes, and up to a MiB of names until the next"
-        self.given += 4096     # an empty file costs room, too
-        self.due = self.given+n+2**20
+    def claim(self, n, places):
+        "Allow a member of `n` bytes in so many new places, and 64 KiB of names until the next"
+        self.given += 4096*places     # an empty file or a folder costs room, too
+        self.due = self.given+n+2**16
         if self.given+n>self.limit: self.refuse()
 
     def read(self, n):
         self.block = self.file.read(n)
         self.given += len(self.block)
         if self.given>self.limit: self.refuse()
-        if self.given>self.due: raise ValueError('a name in it is longer than 1 MiB')
+        if self.given>self.due: raise ValueError('a name in it is longer than 64 KiB')
         return self.block
 
     def refuse(self):
@@ -101,6 +101,7 @@ def read_archive(
     size = tarfile.BLOCKSIZE
     with open(archive, 'rb') as packed, closing(Bar(100)) as bar:
         n_packed,stream = os.path.getsize(archive),_Limited(packed, max_bytes)
+        folders = set()
         with tarfile.open(fileobj=stream, mode='r|', bufsize=size) as t:
             while member := t.next():
                 t.members.clear()     # tarfile remembers all of them
@@ -108,11 +109,16 @@ def read_archive(
                     raise ValueError(f'the name {member.name!r} leads outside')
                 if member.issparse() or not (member.isreg() or member.isdir()):
                     raise ValueError(f'{member.name!r} is neither a file nor a folder')
-                stream.claim(member.size)
+                above = PurePosixPath(member.name).parents
+                if len(above)>64:
+                    raise ValueError(f'{member.name[:40]!r}… has more than 64 parts')
+                stream.claim(member.size, 1+len(set(above)-folders))
+                folders.update(above)
                 if member.isreg(): yield member.name, t.extractfile(member)
                 bar.move(100*packed.tell()//n_packed - bar.done, 'unpacking')
         if stream.block!=bytes(size): raise ValueError('it is damaged or cut')
-        while stream.read(2**16): pass     # the checksum comes at the end
+        while rest := stream.read(2**16):     # the checksum comes at the end
+            if rest.strip(b'\0'): raise ValueError('there is more behind its end')
 
 # %% ../../nbs/support/datasets.ipynb #4c349e6c
 def _write_files(archive, work, limit):
@@ -132,7 +138,7 @@ def _is_disk_error(e):
 def unpack(
     archive:Path, # A tar file: plain, or compressed by gzip, bzip2 or xz
     dest:Path, # The folder to be; a single folder that holds everything becomes it
-    replace:bool=False, # Replace dest if it is there?
+    replace:bool=False, # Replace dest if it is there? If not, it stays as it is
     max_bytes:int=None, # Refuse more; None is 100 times the archive, at least 64 MiB
 ):
     "Unpack `archive` as the folder `dest`, whole or not at all"
@@ -276,7 +282,7 @@ def _note(path): return path.with_name(f'.{path.name}.url')
 def _check_source(path, source):
     "Refuse `path` if it was made from another URL"
     if not path.exists() or not _note(path).exists(): return
-    if (was := _note(path).read_text())!=source:
+    if (was := _note(path).read_text('utf-8'))!=source:
         raise ValueError(f'{path} is from {was}, not from {source}: '
                          'give untar_data other folders (archive=…, data=…)')
 
@@ -293,12 +299,15 @@ def untar_data(
     packed = Path(archive or fastai_home()/'archive')/file
     dest = Path(data or fastai_home()/'data')/folder
     for o in (packed, dest): _check_source(o, source)
-    if dest.is_dir() and not force_download: return dest
+    if dest.is_dir() and not force_download:
+        if '?' in url: warnings.warn(f'{dest} is there already; what stands behind the ? '
+                                     'of the URL is not compared')
+        return dest
     if url==URLs.DIGITETTE: draw_digitette(dest, replace=force_download)
     else:
         if force_download or not packed.exists():
             download(url, packed)
-            _note(packed).write_text(source)
+            _note(packed).write_text(source, encoding='utf-8')
         unpack(packed, dest, force_download, max_bytes)
-    _note(dest).write_text(source)
+    _note(dest).write_text(source, encoding='utf-8')
     return dest

@@ -9,7 +9,6 @@ __all__ = ['image_extensions', 'find_extensions', 'get_image_files', 'tensor', '
 # %% ../../nbs/support/images.ipynb #fe87dd43
 import os, warnings
 from collections import Counter
-from mimetypes import guess_type
 from pathlib import Path
 import numpy as np, torch
 import torch.nn.functional as F
@@ -52,7 +51,8 @@ def _counts(names):
     counts = Counter(Path(o).suffix.lower() or 'no extension' for o in names)
     return ', '.join(f'{n} × {ext}' for ext,n in counts.most_common(5))
 
-def _is_named_picture(name): return (guess_type(name)[0] or '').startswith('image/')
+_notes = set('.txt .csv .tsv .json .xml .md .html .yaml .yml .ini .log .db .pdf .mat .npy'.split())
+def _may_be_picture(name): return Path(name).suffix.lower() not in _notes
 
 # %% ../../nbs/support/images.ipynb #2b9a7765
 def get_image_files(
@@ -64,7 +64,7 @@ def get_image_files(
     path,known = Path(path),image_extensions | find_extensions()
     if not path.is_dir(): raise FileNotFoundError(f'there is no folder {path}')
     if folders:
-        each = L(folders).map(lambda o: get_image_files(path/o, recurse))
+        each = L(folders).unique().map(lambda o: get_image_files(path/o, recurse))
         return each.concat().sorted()
     found,others,odd = [],[],[]
     for here,names in _walk(path, recurse):
@@ -73,7 +73,7 @@ def get_image_files(
         found += [Path(here)/o for o in pictures]
         others += rest
         is_lost = not pictures and Path(here)!=path
-        odd += rest if is_lost else filter(_is_named_picture, rest)
+        odd += rest if is_lost else filter(_may_be_picture, rest)
     if others and not found:
         raise FileNotFoundError(f'no picture under {path}, but {_counts(others)}')
     if odd: warnings.warn(
@@ -125,7 +125,8 @@ def upright(
     im:Image.Image, # As Image.open returns it
 ) -> Image.Image: # Turned or mirrored, if its EXIF or XMP data say so
     "`im` the right way up"
-    im.load()
+    name,im.filename = getattr(im, 'filename', ''),''     # with it, Pillow maps a TIFF's memory,
+    im.load(); im.filename = name                         # and a turned one is scrambled
     turn = _turns.get(_orientation(im))
     return im if turn is None else im.transpose(turn)
 

@@ -34,12 +34,12 @@ class CSVLogger(Callback):
         goes_on = self.append and self.fname.exists()
         self.head = _first_row(self.fname) if goes_on else None
         mode = 'a' if self.append else 'w'
-        with self.fname.open(mode, newline='') as self.file: yield
+        with self.fname.open(mode, newline='', encoding='utf-8') as self.file: yield
         self.file = None
 
 # %% ../../nbs/watch/loggers.ipynb #b476e188
 def _first_row(path):
-    with path.open(newline='') as f: return next(csv.reader(f), None)
+    with path.open(newline='', encoding='utf-8') as f: return next(csv.reader(f), None)
 
 # %% ../../nbs/watch/loggers.ipynb #f035548a
 @patch

@@ -12,6 +12,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..loss import accuracy
 from ..support.checks import check_targets
+from ..support.progress import printable
 
 # %% ../../nbs/watch/metrics.ipynb #6c7a0720
 def error_rate(
@@ -121,8 +122,9 @@ def plot(self:ConfusionMatrix,
         for j,v in enumerate(row):
             ax.text(j, i, f'{v:.2f}' if normalize else v, ha='center', va='center',
                     color='white' if v>top/2 else 'black')
-    ax.set_xticks(range(n), names, rotation=90)
-    ax.set_yticks(range(n), names)
+    names = [printable(o) for o in names]
+    ax.set_xticks(range(n), names, rotation=90, parse_math=False)
+    ax.set_yticks(range(n), names, parse_math=False)
     ax.set(xlabel='predicted', ylabel='true')
     return ax
 
