@@ -172,6 +172,7 @@ def predict_and_learn(self:Learner):
     (self.loss if self.loss_scale==1 else self.loss*self.loss_scale).backward()
     try: self('after_backward')
     except CancelStepException: return self('after_cancel_step')     # gradients stay
+    except CancelBatchException: self.opt.zero_grad(); raise
     self.step()
 
 # %% ../nbs/03_learner.ipynb #6ee22c84
@@ -180,6 +181,7 @@ def step(self:Learner):
     "Move the weights, unless a callback cancels that"
     try: self('before_step'); self.opt.step()
     except CancelStepException: return self('after_cancel_step')
+    except CancelBatchException: self.opt.zero_grad(); raise
     try: self('after_step')
     finally: self.opt.zero_grad()
 

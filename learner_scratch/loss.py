@@ -9,7 +9,8 @@ __all__ = ['nll', 'logsumexp', 'log_softmax', 'cross_entropy', 'accuracy']
 #| code-fold: true
 import torch
 from torch import Tensor
-from .support.checks import check_targets, explain_targets
+from .support.checks import (check_classes_in_range, check_targets,
+                                            explain_targets)
 
 # %% ../nbs/02_loss.ipynb #690d9b72
 def nll(
@@ -54,5 +55,5 @@ def accuracy(
     yb:Tensor, # Numbers of the right classes, shape (…), integer
 ) -> Tensor: # In [0,1]
     "The share of predictions whose largest value is at the right class"
-    check_targets(preds, yb, 'accuracy')
+    check_classes_in_range(preds, yb, 'accuracy')
     return (preds.argmax(-1)==yb).float().mean()

@@ -13,7 +13,7 @@ from fastcore.foundation import L, patch, store_attr
 from .callbacks import Callback
 from .learner import CancelEpochException, CancelFitException, Learner
 from .support.checks import known_length
-from .support.curves import plot_rates, smooth
+from .support.curves import has_exploded, plot_rates, smooth
 from .support.hypers import (as_count, as_number, get_hyper, has_hyper,
                                             lr_range, n_parts, set_hyper)
 from .support.snapshot import remember, remember_training
@@ -31,10 +31,10 @@ class SchedCos(SchedLin):
 
 # %% ../nbs/05_schedulers.ipynb #1596feca
 @patch(as_prop=True)
-def pct_train(self:Learner) -> float: # In [0,1)
-    "The share of this fit's training batches that came before this one"
-    n = known_length(self.dls.train, self.num)
-    return (self.epoch*n + self.num)/(self.n_epochs*n)
+def pct_train(self:Learner) -> float: # In [0,1]
+    "The share of this fit's training batches that came before this batch"
+    n = known_length(self.dls.train, self.num if self.training else 0)
+    return (self.epoch*n + (self.num if self.training else n))/(self.n_epochs*n)
 
 # %% ../nbs/05_schedulers.ipynb #452901ce
 class OneCycle(Callback):
@@ -85,7 +85,8 @@ class LRFinder(Callback):
         factor:float=1.2, # From step to step
         stop_at:float=4., # Stop when the loss is about this many times the lowest
     ):
-        if not 0<start_lr<end_lr or factor<=1:
+        start_lr,end_lr = as_number(start_lr, 'start_lr'),as_number(end_lr, 'end_lr')
+        if not 0<start_lr<end_lr<math.inf or factor<=1:
             raise ValueError(f'the rate must rise: {start_lr=}, {end_lr=}, {factor=}')
         store_attr()
 
@@ -103,9 +104,7 @@ class LRFinder(Callback):
 @patch
 def after_loss(self:LRFinder):
     losses = [*self.losses, loss := self.loss.item()]
-    lowest,usual = min(losses),sorted(losses[:5])[min(len(losses), 5)//2]
-    limit = lowest + (self.stop_at-1)*max(abs(lowest), usual-lowest)
-    if not math.isfinite(loss) or loss>limit: raise CancelFitException()
+    if has_exploded(losses, self.stop_at): raise CancelFitException()
     if self.lrs and self.lrs[-1]==self.lr_now: self.losses[-1] = loss     # no step
     else: self.lrs.append(self.lr_now); self.losses.append(loss)
 
@@ -140,8 +139,8 @@ def lr_find(self:Learner,
     suggest_funcs=valley, # One or several, called as f(lrs, smoothed_losses)
 ): # The suggestions, as a named tuple
     "Suggest a learning rate, and leave everything as it was"
-    n = as_count(num_it, 'num_it', 2)-1
-    finder = LRFinder(start_lr, end_lr, (end_lr/start_lr)**(1/n))
+    finder = LRFinder(start_lr, end_lr)
+    finder.factor = (end_lr/start_lr)**(1/(as_count(num_it, 'num_it', 2)-1))
     put_back = [remember(vars(o)) for o in (self, *self.cbs) if hasattr(o, '__dict__')]
     try:
         with self.removed_cbs([o for o in self.cbs if getattr(o, 'fit_only', False)]):

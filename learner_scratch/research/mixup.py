@@ -12,7 +12,7 @@ from fastcore.basics import patch, store_attr
 from torch import Tensor
 from torch.distributions import Beta
 from ..callbacks import Callback
-from ..support.hypers import as_number
+from ..support.hypers import as_count, as_number
 from ..support.losses import item_losses, reduction_of
 from ..support.random import uniform
 from ..support.trees import n_items, tree_leaves, tree_map
@@ -26,7 +26,8 @@ class Mixer(Callback):
     ):
         if not as_number(alpha, 'alpha')>0:
             raise ValueError(f'alpha must be above 0, got {alpha}')
-        self.alpha,self.per_item = alpha,None     # does each item have its own λ?
+        self.alpha = float(alpha)
+        self.per_item = None     # does each item have its own λ?
         # of the batch in progress:
         self.share,self.partners,self.plain_loss = None,None,None
 
@@ -180,8 +181,9 @@ class RandomErasing:
             raise ValueError(f'areas are shares, 0 <= sl <= sh <= 1, got {sl} and {sh}')
         if not 0<min_aspect<=1:
             raise ValueError(f'min_aspect is above 0 and at most 1, got {min_aspect}')
-        if max_count<1: raise ValueError(f'max_count is at least 1, got {max_count}')
         store_attr()
+        self.p = as_number(p, 'p', 0, 1)
+        self.max_count = as_count(max_count, 'max_count', 1)
 
 # %% ../../nbs/research/mixup.ipynb #2de58979
 @patch

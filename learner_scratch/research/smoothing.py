@@ -11,7 +11,8 @@ from torch import Tensor
 from fastcore.basics import patch
 from ..callbacks import Callback
 from ..loss import accuracy, cross_entropy, logsumexp
-from ..support.checks import check_targets, explain_targets
+from ..support.checks import (check_classes_in_range, check_targets,
+                                            explain_targets)
 from ..support.hypers import as_number
 
 # %% ../../nbs/research/smoothing.ipynb #4df0aa12
@@ -60,6 +61,7 @@ def calibration_error(
     n_bins:int=10, # Of the same width
 ) -> float: # In [0,1]
     "How far confidence is from accuracy, on average"
+    check_classes_in_range(probs, targets, 'calibration_error')
     confidence,guesses = probs.max(-1)
     bins = (confidence*n_bins).long().clip(max=n_bins-1)
     gaps = torch.bincount(bins, (guesses==targets).float()-confidence)
@@ -85,7 +87,8 @@ class KeepAnswers(Callback):
     order = 20
     def before_epoch(self): self.kept = []
     def after_pred(self):
-        if not self.training: self.kept.append((self.preds.cpu(), self.yb[0].cpu()))
+        if self.training: return
+        self.kept.append((self.preds.cpu().clone(), self.yb[0].cpu().clone()))
 
 # %% ../../nbs/research/smoothing.ipynb #9cac1f45
 @patch

@@ -300,8 +300,8 @@ def untar_data(
     dest = Path(data or fastai_home()/'data')/folder
     for o in (packed, dest): _check_source(o, source)
     if dest.is_dir() and not force_download:
-        if '?' in url: warnings.warn(f'{dest} is there already; what stands behind the ? '
-                                     'of the URL is not compared')
+        if '?' in url:
+            warnings.warn(f'{dest} is there; what follows the ? in {url} is not compared')
         return dest
     if url==URLs.DIGITETTE: draw_digitette(dest, replace=force_download)
     else:

@@ -125,8 +125,9 @@ def upright(
     im:Image.Image, # As Image.open returns it
 ) -> Image.Image: # Turned or mirrored, if its EXIF or XMP data say so
     "`im` the right way up"
-    name,im.filename = getattr(im, 'filename', ''),''     # with it, Pillow maps a TIFF's memory,
-    im.load(); im.filename = name                         # and a turned one is scrambled
+    name,im.filename = getattr(im, 'filename', ''),''
+    im.load()     # with a name, Pillow maps a TIFF's memory, and scrambles one that is turned
+    im.filename = name
     turn = _turns.get(_orientation(im))
     return im if turn is None else im.transpose(turn)
 

@@ -41,7 +41,10 @@ class AvgMetric:
     ):
         "Take in a batch"
         n = n_items(targets)
-        mean = torch.as_tensor(self.func(preds, *targets), dtype=torch.float32)
+        try: mean = torch.as_tensor(self.func(preds, *targets), dtype=torch.float32)
+        except Exception as e:
+            e.add_note(f'This was the metric {self.__name__}.')
+            raise
         self.total = self.total + mean*n
         self.n += n
 
@@ -118,8 +121,8 @@ class PassMeans:
 @patch
 def wait(self:PassMeans, preds, targets):
     "Keep a batch for the metrics, and measure if enough of them wait"
-    preds = tree_map(Tensor.detach, preds)
-    parts = preds,*[tree_map(Tensor.clone, o) for o in targets]
+    def copied(o): return o.detach().clone()
+    parts = [tree_map(copied, o) for o in (preds, *targets)]
     self.waiting.append(parts)
     self.n_waiting += 64 + sum(map(n_numbers, parts))
     if self.n_waiting>=self.size: self.measure()

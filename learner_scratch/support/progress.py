@@ -27,7 +27,7 @@ def say(
 def printable(
     name, # Such as a class's
 ) -> str:
-    "`name` as text, with escapes for control characters and for bytes that are no UTF-8"
+    "`name` as text, with escapes for what can't be drawn or isn't UTF-8"
     text = str(name).encode('utf-8', 'backslashreplace').decode()
     def shown(c): return c if c.isprintable() else c.encode('unicode_escape').decode()
     return ''.join(map(shown, text))
@@ -62,7 +62,7 @@ def move(self:Bar,
     if self.bar is None: return
     self.bar.comment = comment
     try: self.bar.update(self.done)
-    except (OSError, UnicodeError): self.bar = None     # where it can't be drawn, it isn't
+    except (OSError, UnicodeError): self.bar = None     # it can't be drawn here
 
 # %% ../../nbs/support/progress.ipynb #eda3504e
 @patch

@@ -15,20 +15,25 @@ from .random import get_random_states, set_random_states
 
 # %% ../../nbs/support/snapshot.ipynb #78baa70f
 def remember(
-    o, # A tensor, an array, or a list, dict, set or deque of such, at any depth
+    o, # A tensor, an array, or a list, tuple, dict, set or deque of such, at any depth
+    seen=None, # Numbers of those that are remembered already; for the recursion
 ): # A function without arguments
     "A function that puts `o` back as it is now"
+    seen = set() if seen is None else seen
+    if id(o) in seen: return lambda: None
+    seen.add(id(o))
     if isinstance(o, Tensor):
         was = o.detach().clone()
         return lambda: o.data.copy_(was)
     if isinstance(o, np.ndarray): return lambda was=o.copy(): np.copyto(o, was)
-    if isinstance(o, L): return remember(o.items)
-    if not isinstance(o, (list, dict, set, deque)): return lambda: None
+    if isinstance(o, L): return remember(o.items, seen)
+    if not isinstance(o, (list, tuple, dict, set, deque)): return lambda: None
     members = o.values() if isinstance(o, dict) else o
-    was,deeper = copy.copy(o),[remember(v) for v in members]
+    was,deeper = copy.copy(o),[remember(v, seen) for v in members]
     def put_back():
-        o.clear()
-        (o.extend if isinstance(o, (list, deque)) else o.update)(was)
+        if not isinstance(o, tuple):
+            o.clear()
+            (o.extend if isinstance(o, (list, deque)) else o.update)(was)
         for f in deeper: f()
     return put_back
 
@@ -47,7 +52,9 @@ def remember_modes(
     model, # Ours, or an nn.Module
 ): # A function without arguments
     "A function that puts each module of `model` back into its mode of now"
-    if not hasattr(model, 'named_modules'): return lambda: None
+    if not hasattr(model, 'named_modules'):
+        mode = getattr(model, 'training', None)
+        return lambda: mode is None or model.train(mode)
     modes = [(m, m.training) for _,m in model.named_modules()]
     def put_back():
         for m,mode in modes:     # outer ones first: a module passes its mode on
@@ -62,10 +69,12 @@ def remember_random(
     states = get_random_states()
     owners = [*loaders, *(getattr(o, 'sampler', None) for o in loaders)]
     found = [getattr(o, 'generator', None) for o in owners]
+    samplers = [remember(vars(o)) for o in owners if hasattr(o, 'load_state_dict')]
     own = [(g, g.get_state()) for g in found if isinstance(g, torch.Generator)]
     def put_back():
         set_random_states(states)
         for g,state in own: g.set_state(state)
+        for f in samplers: f()     # one may be about to resume
     return put_back
 
 # %% ../../nbs/support/snapshot.ipynb #9f2b84f8

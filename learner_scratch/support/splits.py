@@ -54,16 +54,17 @@ def find_split(
 
 # %% ../../nbs/support/splits.ipynb #0faf8aee
 def warn_of_depth(path, files, top, sides):
-    "Warn of pictures that lie deeper than in a class's folder, and of a `valid` without its `train`"
+    "Warn of pictures deeper than in a class's folder, and of a `valid` without its `train`"
     known = {*train_names, *valid_names}
     alone = len(set(top))==1 and top[0].lower() in known     # `train/a`, `train/b`, and no more
     depth = 3 if sides or alone else 2
-    deep = [o for o,t in zip(files, top) if len(o.relative_to(path).parts)>depth and (not sides or t in sides)]
+    taken = [o for o,t in zip(files, top) if not sides or t in sides]
+    deep = [o for o in taken if len(o.relative_to(path).parts)>depth]
     if deep: warnings.warn(
-        f'{len(deep)} pictures under {path} lie deeper than in a folder for each class, such as {deep[0]}: '
-        'the last folder names the class. Is one of those above a training or a validation set?')
+        f'{len(deep)} pictures under {path} lie deeper than in a folder for each class, such as '
+        f'{deep[0]}: the last folder names the class. Is one above it a training or validation set?')
     lonely = [] if sides or alone else sorted(o for o in set(top) if o.lower() in valid_names)
-    if lonely: warnings.warn(f'{path} has no training set beside {lonely[0]!r}, which becomes a class')
+    if lonely: warnings.warn(f'{path} has no training set beside {lonely[0]!r}, now a class')
 
 # %% ../../nbs/support/splits.ipynb #85429d7e
 def split_files(
@@ -74,7 +75,8 @@ def split_files(
     "The pictures under `path`, split by its folders' names or at random"
     path,files = Path(path),get_image_files(path)
     top = files.map(lambda o: o.relative_to(path).parts[0])
-    below = [o.name for o in path.iterdir() if o.is_dir() and not o.name.startswith('.')]
+    folders = [o.name for o in path.iterdir() if o.is_dir()]
+    below = [o for o in folders if not o.startswith('.')]
     train,valid = find_split(below)
     sides = [train, valid] if train else []
     for o,t in zip(files, top):

@@ -42,6 +42,10 @@ def n_items(
     "How many items are in `tree`: the length of its first tensor"
     if isinstance(tree, (tuple, list)) and tree and isinstance(tree[0], Tensor):
         tree = tree[0]     # the usual case
+    # an array or a list of numbers; or a list with a dict for each item
+    while isinstance(tree, tuple) and tree and not tree_leaves(tree): tree = tree[0]
+    if isinstance(tree, tuple) and tree and isinstance(tree[0], list): tree = tree[0]
+    if isinstance(tree, list) and tree and isinstance(tree[0], dict): return len(tree)
     leaf = tree if isinstance(tree, Tensor) else next(iter(tree_leaves(tree)), None)
     if leaf is None: return len(tree)
     if not leaf.ndim: raise ValueError('a tensor without axes is no batch of items')

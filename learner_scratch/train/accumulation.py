@@ -19,6 +19,8 @@ def clip_grad_norm(
     max_norm:float, # The longest that the gradient may be
 ) -> torch.Tensor: # Its norm before, a scalar
     "Scale all gradients by one factor, so that their common norm is at most `max_norm`"
+    if not as_number(max_norm, 'max_norm')>0:
+        raise ValueError(f'max_norm is a length above 0, got {max_norm}')
     grads = [p.grad for p in params if p.grad is not None]
     if not grads: return torch.tensor(0.)
     norm = torch.stack(torch._foreach_norm(grads)).norm()
@@ -32,9 +34,7 @@ class GradientClip(Callback):
     def __init__(self,
         max_norm:float=1., # The longest that the gradient may be
     ):
-        if not as_number(max_norm, 'max_norm')>0:
-            raise ValueError(f'max_norm is a length above 0, got {max_norm}')
-        self.max_norm,self.norms = max_norm,[]
+        self.max_norm,self.norms = as_number(max_norm, 'max_norm', 1e-30),[]
 
     def before_fit(self): self.norms = []
 
@@ -89,3 +89,7 @@ def after_cancel_step(self:GradientAccumulation):
         scale_grads(self.model.parameters(), self.n_step/self.n_acc)
         self.n_seen = self.n_step
     self.n_step = 0
+
+@patch
+def after_cancel_batch(self:GradientAccumulation):
+    if all(p.grad is None for p in self.model.parameters()): self.n_seen = 0

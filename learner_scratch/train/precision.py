@@ -10,6 +10,7 @@ import torch, warnings
 from fastcore.basics import patch, store_attr
 from ..callbacks import Callback
 from ..learner import CancelStepException, Learner
+from ..support.hypers import as_count, as_number
 from ..support.trees import tree_map
 from .accumulation import scale_grads
 
@@ -35,6 +36,8 @@ class MixedPrecision(Callback):
         if dtype not in (torch.bfloat16, torch.float16):
             raise ValueError(f'dtype is torch.bfloat16 or torch.float16, got {dtype}')
         store_attr()
+        self.init_scale = as_number(init_scale, 'init_scale', 2.**-32, 2.**120)
+        self.growth_interval = as_count(growth_interval, 'growth_interval', 1)
         self.clear()
 
     def around_fit(self):

@@ -15,8 +15,8 @@ from fastcore.foundation import L
 from ..callbacks import Callback
 from ..learner import Learner
 from ..schedulers import OneCycle, SchedCos, SchedLin
-from ..support.hypers import (as_count, get_hyper, lr_range, model_parts,
-                                             set_hyper)
+from ..support.hypers import (as_count, as_number, get_hyper, lr_range,
+                                             model_parts, set_hyper)
 from .optimizers import Adam     # brings freeze and unfreeze
 
 # %% ../../nbs/train/schedules.ipynb #ff10cb2d
@@ -150,10 +150,11 @@ def fine_tune(self:Learner,
     **kwargs, # For both calls of fit_one_cycle
 ):
     "Train the last part, then all parts at their own rates"
+    base_lr = as_number(base_lr, 'base_lr', 0)
     self.freeze()
     self.fit_one_cycle(freeze_epochs, slice(base_lr), pct_start=.99, **kwargs)
     self.unfreeze()
-    base_lr /= 2
+    base_lr = base_lr/2
     lr_max = slice(base_lr/lr_mult, base_lr)
     self.fit_one_cycle(epochs, lr_max, pct_start=pct_start, div=div, **kwargs)
 

@@ -160,7 +160,7 @@ def summary(
 # %% ../../nbs/watch/activations.ipynb #c182c5f1
 class ListLayers(Callback):
     "Lists the layers with the first batch, once it's prepared, and cancels the rest"
-    order = float('inf')
+    order = 10**6     # after all others
     def __init__(self): self.layers = None
     def before_batch(self):
         self.layers = summary(self.model, *self.xb)

@@ -11,7 +11,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..loss import accuracy
-from ..support.checks import check_targets
+from ..support.checks import check_classes_in_range
 from ..support.progress import printable
 
 # %% ../../nbs/watch/metrics.ipynb #6c7a0720
@@ -20,17 +20,8 @@ def error_rate(
     yb:Tensor, # Numbers of the right classes, shape (…), integer
 ) -> Tensor: # In [0,1]
     "The share of predictions whose largest value isn't at the right class"
-    check_targets(preds, yb, 'error_rate')
+    check_classes_in_range(preds, yb, 'error_rate')
     return 1-accuracy(preds, yb)
-
-# %% ../../nbs/watch/metrics.ipynb #7bfacc55
-def _check_classes(preds, yb, name):
-    "Are these predictions and class numbers that fit each other?"
-    check_targets(preds, yb, name)
-    if not yb.numel(): return
-    low,high = torch.stack(yb.aminmax()).tolist()     # wait for the device once
-    if low<0 or high>=preds.shape[-1]:
-        raise ValueError(f'{name} got targets from {low} to {high} for {preds.shape[-1]} classes')
 
 # %% ../../nbs/watch/metrics.ipynb #d808a86e
 def top_k_accuracy(
@@ -39,7 +30,7 @@ def top_k_accuracy(
     k:int=5, # How many guesses are allowed, at most one for each class
 ) -> Tensor: # In [0,1]
     "The share of items whose right class is among the `k` largest predictions"
-    _check_classes(preds, yb, 'top_k_accuracy')
+    check_classes_in_range(preds, yb, 'top_k_accuracy')
     n = preds.shape[-1]
     if not 0<k<=n: raise ValueError(f'top_k_accuracy got k={k} guesses for {n} classes')
     return (preds.topk(k).indices==yb.unsqueeze(-1)).any(-1).float().mean()
@@ -63,7 +54,7 @@ def update(self:ConfusionMatrix,
 ):
     "Count a batch, or several"
     name,n = type(self).__name__,preds.shape[-1]
-    _check_classes(preds, yb, name)
+    check_classes_in_range(preds, yb, name)
     for known in (self.vocab, self.counts):
         if known is not None and len(known)!=n:
             raise ValueError(f'{name} expected {len(known)} classes, '

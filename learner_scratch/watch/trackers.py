@@ -20,8 +20,10 @@ from ..support.hypers import as_number, hyper_groups
 # %% ../../nbs/watch/trackers.ipynb #a9916b2e
 _error_words = '''loss error entropy perplexity likelihood divergence distance deviance brier
 calibration'''.split()
-_error_names = set('''mse rmse msle rmsle mae mape smape rmspe medae nll ce bce kl wer cer per fid
-ece huber rank time'''.split())
+_error_names = set('''mse rmse msle rmsle mae mape smape rmspe medae nll ce bce kl wer cer fid
+ece huber time fpr fnr err eer hinge l1 hamming ppl lpips kid ter mer wape mase rse rae crps
+epe hausdorff chamfer kldiv latency runtime miss'''.split())
+_success_words = '''accuracy recall precision iou reciprocal score second neg'''.split()
 
 # %% ../../nbs/watch/trackers.ipynb #13c8b427
 def lower_is_better(
@@ -29,7 +31,11 @@ def lower_is_better(
 ) -> bool: # Is it an error, rather than a success?
     "Whether a smaller value of `name` is better, as far as the name tells"
     name = name.lower()
-    words = set(re.split('[^a-z]+', name))
+    words = set(re.split('[^a-z]+', name)) | set(re.split('[^a-z0-9]+', name))
+    is_success = any(o in name for o in _success_words)
+    if is_success or words & {'neg', 'reciprocal', 'second'}:
+        return 'likelihood' in name and 'neg' in words
+    if 'likelihood' in name: return False
     return any(o in name for o in _error_words) or bool(words & _error_names)
 
 # %% ../../nbs/watch/trackers.ipynb #79a72777
@@ -45,7 +51,7 @@ class TrackerCallback(Callback):
         store_attr()
         less = lower_is_better(monitor)
         if comp is None: self.comp = operator.lt if less else operator.gt
-        self.min_delta,self.resumed = float(as_number(min_delta, 'min_delta')),False
+        self.min_delta,self.resumed = float(as_number(min_delta, 'min_delta', 0)),False
         self.less = bool(self.comp(0, 1))
         self.reset()
 
@@ -95,7 +101,7 @@ def after_epoch(self:TrackerCallback):
         raise ValueError(f'{self.column} is nan in epoch {self.epoch}, the first to be '
                          'compared: is there a validation set?')
     delta = self.min_delta if self.less else -self.min_delta
-    self.new_best = bool(self.comp(value+delta, self.best))
+    self.new_best = self.best_epoch is None or bool(self.comp(value+delta, self.best))
     if self.new_best: self.best,self.best_epoch = value,self.epoch
     self.verdict(self.new_best)
 
