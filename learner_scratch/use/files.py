@@ -138,7 +138,7 @@ def sealed(
     tensors:dict, # Name to tensor
 ) -> bytes: # A whole file
     "The content of a file"
-    settings = settings | dict(tensors={k: sum_of(x) for k,x in tensors.items()})
+    settings = settings | dict(tensors={k: sum_of(tensors[k]) for k in sorted(tensors)})
     settings['sha256'] = settings_sum(settings)
     return safetensors.torch.save(tensors, {'learner_scratch': json.dumps(settings)})
 
