@@ -124,7 +124,7 @@ def wait(self:PassMeans, preds, targets):
     def copied(o): return o.detach().clone()
     parts = [tree_map(copied, o) for o in (preds, *targets)]
     self.waiting.append(parts)
-    self.n_waiting += 64 + sum(map(n_numbers, parts))
+    self.n_waiting += 64 + sum(map(n_numbers, parts))     # tiny batches count, too
     if self.n_waiting>=self.size: self.measure()
 
 @patch
