@@ -189,8 +189,8 @@ def try_to_report(
     "Write `report.html`; say so if it can't be made"
     try: write_report(out, Interpretation.from_learner(learn))
     except (Exception, KeyboardInterrupt) as e:
-        say(f'scratch_train: report.html could not be made ({e}); all results are saved',
-            sys.stderr)
+        say(f'scratch_train: report.html could not be made ({e}); '
+            'all results are saved', sys.stderr)
 
 # %% ../nbs/cli.ipynb #da1d1c14
 def train_recipe(
@@ -216,7 +216,8 @@ def train_recipe(
         command=command, vocab=list(dls.vocab), mean=stats[0], std=stats[1],
         torch=torch.__version__, seconds=round(time.perf_counter()-start, 1))
     setup = first(o for o in learn.cbs if isinstance(o, SetupLearnerCB))
-    setup.tfm_x = ImageInput(stats if recipe.normalize else None)     # the same, by name
+    # the same transform, but one that a file can name
+    setup.tfm_x = ImageInput(stats if recipe.normalize else None)
     make = partial(architectures[recipe.arch], len(dls.vocab), **recipe.options)
     save_results(out, learn, settings, make)
     try_to_draw(out/'losses.png', plot_history, track.history)
@@ -330,7 +331,8 @@ def scratch_report(
         settings = json.loads((run/'settings.json').read_text('utf-8'))
         learn = load_learner(run/'model.safetensors')
         loading = dict(size=settings['size'], bs=settings['bs'], n_workers=0)
-        interp = Interpretation.from_learner(learn, open_data(settings['data'], **loading).valid)
+        dls = open_data(settings['data'], **loading)
+        interp = Interpretation.from_learner(learn, dls.valid)
     except (SystemExit, Exception) as e:
         say(f'scratch_report: without pictures and classes: {e}', sys.stderr)
     try: say(f'The report is in {write_report(run, interp)}')

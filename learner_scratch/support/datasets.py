@@ -301,7 +301,7 @@ def untar_data(
     for o in (packed, dest): _check_source(o, source)
     if dest.is_dir() and not force_download:
         if '?' in url:
-            warnings.warn(f'{dest} is there; what follows the ? in {url} is not compared')
+            warnings.warn(f'{dest} is there; what follows ? in {url} is not compared')
         return dest
     if url==URLs.DIGITETTE: draw_digitette(dest, replace=force_download)
     else:

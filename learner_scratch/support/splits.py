@@ -62,7 +62,7 @@ def warn_of_depth(path, files, top, sides):
     deep = [o for o in taken if len(o.relative_to(path).parts)>depth]
     if deep: warnings.warn(
         f'{len(deep)} pictures under {path} lie deeper than in a folder for each class, such as '
-        f'{deep[0]}: the last folder names the class. Is one above it a training or validation set?')
+        f'{deep[0]}: the last folder names the class. Is one above it a training set?')
     lonely = [] if sides or alone else sorted(o for o in set(top) if o.lower() in valid_names)
     if lonely: warnings.warn(f'{path} has no training set beside {lonely[0]!r}, now a class')
 

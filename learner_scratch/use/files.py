@@ -250,7 +250,9 @@ class ModelFile:
         *wanted:str # Kinds
     ):
         check_start(path)
-        self.file = safe_open(path, 'pt')
+        try: self.file = safe_open(path, 'pt')
+        except Exception as e: raise ValueError(
+            f'its header and its content disagree; was it truncated or changed? {e}') from e
         texts = self.file.metadata() or {}
         if 'learner_scratch' not in texts: raise ValueError(
             'it was not made by learner_scratch. Weights from elsewhere: '
@@ -333,6 +335,7 @@ def naming(
     except OSError: raise     # these do already
     except Exception as e:
         why = str(e.args[0] if isinstance(e, KeyError) and e.args else e)
+        if isinstance(e, RecursionError): why = 'its settings are too deep'
         raise ValueError(f'{path}: {why or type(e).__name__}') from e
 
 # %% ../../nbs/use/files.ipynb #1e7d46ae

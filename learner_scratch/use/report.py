@@ -39,7 +39,8 @@ def as_png(
     "`fig` as a picture within the page"
     with io.BytesIO() as f:
         fig.savefig(f, format='png', dpi=110, transparent=True)
-        return Img(src='data:image/png;base64,'+b64encode(f.getvalue()).decode(), alt='')
+        data = b64encode(f.getvalue()).decode()
+        return Img(src=f'data:image/png;base64,{data}', alt='')
 
 # %% ../../nbs/use/report.ipynb #b50d1773
 def curves(
@@ -51,7 +52,8 @@ def curves(
         for ax,name in zip(fig.subplots(1, len(names), squeeze=False)[0], names):
             for phase in ('train', 'valid'):
                 ys = [row.get(f'{phase}_{name}', float('nan')) for row in history]
-                if any(y==y for y in ys): ax.plot(range(1, len(ys)+1), ys, '.-', label=phase)
+                if any(y==y for y in ys):     # not all are nan
+                    ax.plot(range(1, len(ys)+1), ys, '.-', label=phase)
             ax.set(xlabel='epoch', title=name)
             ax.legend(frameon=False)
     return draw
@@ -61,9 +63,10 @@ def schedule(
 ): # For as_svg
     "Learning rate and loss by step"
     def draw(fig):
-        for ax,k in zip(fig.subplots(1, 2), ('lr', 'loss')):
+        titles = dict(lr='learning rate', loss='training loss')
+        for ax,(k,title) in zip(fig.subplots(1, 2), titles.items()):
             ax.plot([row[k] for row in steps], lw=1)
-            ax.set(xlabel='step', title={'lr': 'learning rate', 'loss': 'training loss'}[k])
+            ax.set(xlabel='step', title=title)
     return draw
 
 # %% ../../nbs/use/report.ipynb #33bc7a86
@@ -102,12 +105,16 @@ def worst(
 ) -> Img:
     "The pictures with the largest losses"
     with rc_context({'text.color': '#888'}):
-        return as_png(interp.plot_top_losses(k, figsize=(9, 8))[0].figure)
+        fig = Figure(figsize=(9, 8), layout='constrained')
+        interp.plot_top_losses(k, fig=fig)
+        return as_png(fig)
 
 # %% ../../nbs/use/report.ipynb #c761f340
-style = '''body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-  color: #222; background: #fff } h2 { margin-top: 2rem } svg, img { max-width: 100%; height: auto }
-table { border-collapse: collapse; display: block; overflow-x: auto } th, td { text-align: left; padding: .1rem .8rem }
+style = '''body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
+  padding: 0 1rem; color: #222; background: #fff }
+h2 { margin-top: 2rem } svg, img { max-width: 100%; height: auto }
+table { border-collapse: collapse; display: block; overflow-x: auto }
+th, td { text-align: left; padding: .1rem .8rem }
 tr + tr { border-top: 1px solid #8884 } code { overflow-wrap: anywhere }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #1b1b1b } }'''
 
@@ -135,11 +142,13 @@ def report(
 ) -> str: # HTML
     "One page about a run"
     last = {k: v for k,v in history[-1].items() if k.startswith('valid_')}
-    parts = [part('Result', facts, {**last, 'epochs': len(history), 'command': command}),
+    result = {**last, 'epochs': len(history), 'command': command}
+    parts = [part('Result', facts, result),
              part('Curves', lambda: as_svg(curves(history)))]
     if steps: parts.append(part('Schedule', lambda: as_svg(schedule(steps))))
     if interp:
-        parts += [part('Classes', classes, interp), part('Largest losses', worst, interp)]
+        parts += [part('Classes', classes, interp),
+                  part('Largest losses', worst, interp)]
     parts += [part('Settings', facts, settings), part('Environment', facts, versions())]
     head = Head(Meta(charset='utf-8'), Title(title), Style(style),
                 Meta(name='viewport', content='width=device-width, initial-scale=1'))
@@ -156,7 +165,8 @@ def write_report(
     def rows(name):
         if not (run/name).exists(): return []
         with (run/name).open(encoding='utf-8', newline='') as f:
-            return [{k: float(v or 'nan') for k,v in o.items()} for o in csv.DictReader(f)]
+            found = list(csv.DictReader(f))
+        return [{k: float(v or 'nan') for k,v in o.items()} for o in found]
     settings = json.loads((run/'settings.json').read_text('utf-8'))
     page = report(run.resolve().name, settings.pop('command', 'unknown'),
                   rows('history.csv'), rows('steps.csv'), settings, interp)
