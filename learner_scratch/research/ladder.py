@@ -65,7 +65,7 @@ schedules = dict(
 # %% ../../nbs/research/ladder.ipynb #e5735f37
 class ProgressiveResize(Callback):
     "Train on pictures that grow"
-    order,run_after = -9,'SetupLearnerCB'
+    order,run_after,fit_only = -9,'SetupLearnerCB',True
     def __init__(self,
         sizes, # Shares of height and width, each for about as many epochs
     ):

@@ -126,7 +126,7 @@ def upright(
 ) -> Image.Image: # Turned or mirrored, if its EXIF or XMP data say so
     "`im` the right way up"
     name,im.filename = getattr(im, 'filename', ''),''
-    im.load()     # with a name, Pillow would map a TIFF's memory, and scramble a turned one
+    im.load()     # with a name, Pillow would map a TIFF's memory, and scramble a turn
     im.filename = name
     turn = _turns.get(_orientation(im))
     return im if turn is None else im.transpose(turn)

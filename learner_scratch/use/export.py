@@ -77,7 +77,9 @@ register_arch = arch_table.register
 for o in architectures.values(): register_arch(o)
 
 # %% ../../nbs/use/export.ipynb #aa5b4d45
-def shapes_of(model): return {k: tuple(x.shape) for k,x in model.state_dict().items()}
+def shapes_of(model):
+    "Shapes of all tensors, by name"
+    return {k: tuple(x.shape) for k,x in model.state_dict().items()}
 
 def on_meta(
     f, # Makes a model
@@ -138,7 +140,8 @@ class ImageInput:
 loss_table = Registry('loss', 'register_loss')
 register_loss = loss_table.register
 for f in outputs:
-    register_loss(f.__name__ if f in (cross_entropy, nll) else f'F.{f.__name__}')(f)
+    is_torch = f.__module__.startswith('torch')
+    register_loss(f'F.{f.__name__}' if is_torch else f.__name__)(f)
 for o in of_class: register_loss(f'nn.{o.__name__}')(o)
 register_loss(LabelSmoothingCrossEntropy)
 
@@ -312,7 +315,7 @@ class KeepState(Callback):
     "Keeps the weights that a pass uses"
     order = 1000
     def before_fit(self):
-        self.state = {k: v.detach().clone() for k,v in self.model.state_dict().items()}
+        self.weights = {k: v.detach().clone() for k,v in self.model.state_dict().items()}
 
 def example_item(pictures, example):
     "The item that proves a file"
@@ -342,7 +345,7 @@ def export(self:Learner,
     with self.removed_cbs(half): logits = self.get_preds(dl, act=noop, cbs=keep)[0]
     if not all(o.isfinite().all() for o in tree_leaves(logits)):
         raise ValueError('the model gives NaN or infinity for the example')
-    tensors = dict(keep.state)
+    tensors = dict(keep.weights)
     settings['proof'] = to_json(dict(item=item, logits=logits), tensors)
     known = settings['arch']['name'] in arch_table.known
     def check(part):

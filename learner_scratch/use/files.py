@@ -252,7 +252,7 @@ class ModelFile:
         check_start(path)
         try: self.file = safe_open(path, 'pt')
         except Exception as e: raise ValueError(
-            f'its header and its content disagree; was it truncated or changed? {e}') from e
+            f'header and content disagree, was it truncated or changed? {e}') from e
         texts = self.file.metadata() or {}
         if 'learner_scratch' not in texts: raise ValueError(
             'it was not made by learner_scratch. Weights from elsewhere: '
@@ -266,14 +266,20 @@ class ModelFile:
         self.shapes = {k: tuple(o.get_shape()) for k,o in slices.items()}
         self.dtypes = {k: o.get_dtype() for k,o in slices.items()}
 
-    def tensor(self, name):
-        "The tensor `name`"
-        x = self.file.get_tensor(name).clone()
-        if sum_of(x)==self.sums[name]: return x
-        raise ValueError(f'the tensor {name} is damaged: its SHA-256 is another')
+# %% ../../nbs/use/files.ipynb #9ce72bf2
+@patch
+def tensor(self:ModelFile,
+    name:str, # One of shapes
+) -> Tensor:
+    "The tensor `name`, if it is undamaged"
+    x = self.file.get_tensor(name).clone()
+    if sum_of(x)==self.sums[name]: return x
+    raise ValueError(f'the tensor {name} is damaged: its SHA-256 is another')
 
 # %% ../../nbs/use/files.ipynb #431423fe
-def is_float_name(dtype): return dtype.startswith(('F', 'BF'))     # in the header
+def is_float_name(dtype):
+    "Is `dtype`, as a header has it, a float?"
+    return dtype.startswith(('F', 'BF'))
 
 # %% ../../nbs/use/files.ipynb #3d346b24
 @patch
@@ -322,8 +328,12 @@ def extras(self:ModelFile,
         f'beside the model it has tensors of {n:,} numbers, far more than the model')
     return {k: self.tensor(k) for k in found}
 
-def n_numbers_in(state): return sum(x.numel() for x in state.values())
-def with_nans(state): return [k for k,x in state.items() if x.isnan().any()]
+def n_numbers_in(state):
+    "How many numbers a state has"
+    return sum(x.numel() for x in state.values())
+def with_nans(state):
+    "Names of the tensors with a NaN"
+    return [k for k,x in state.items() if x.isnan().any()]
 
 # %% ../../nbs/use/files.ipynb #8330eba1
 @contextmanager
