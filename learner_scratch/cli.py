@@ -41,9 +41,10 @@ from .use.report import write_report
 # %% ../nbs/cli.ipynb #ba20fa45
 def refuse(
     why:str, # In one line
+    command:str='scratch_train', # That is refused
 ):
     "End the command with status 1"
-    raise SystemExit(f'scratch_train: {why}')
+    raise SystemExit(f'{command}: {why}')
 
 # %% ../nbs/cli.ipynb #bd7c0997
 # accuracy in percent, seconds, runs: Imagenette, two cores, benchmarks/ladder.json
@@ -59,6 +60,7 @@ measured = dict(
 
 def show_recipes():
     "Print the recipes with what they reached, and end"
+    say('On Imagenette, pictures of 64 pixels, two processor cores:')
     say('recipe            network     epochs   highest lr  accuracy, %  seconds  runs')
     for k,o in recipes.items():
         accuracy,seconds,runs = measured.get(k, ('', '', ''))
@@ -339,8 +341,12 @@ def scratch_find_lr(
         norm = Normalize(pixel_stats(dls))
         learn = recipe_learner(recipe, dls, norm, find_device(device))
         found = learn.lr_find(show_plot=False)
-    except (ValueError, OSError, MemoryError, ArithmeticError) as e: refuse(str(e))
-    say(f'scratch_train --lr {found.valley:.2g}     (the highest rate of one cycle)')
+    except (ValueError, OSError, MemoryError, ArithmeticError) as e:
+        refuse(str(e), 'scratch_find_lr')
+    options = f'--data {data} --size {size} --arch {recipe.arch} --bs {recipe.bs}'
+    say(f'scratch_train {options} --lr {found.valley:.2g}')
+    if len(dls.train)<50:
+        say('There are few batches: the suggestion is rough, and often too low.')
     dls.close()
 
 # %% ../nbs/cli.ipynb #c8b43b2c
@@ -350,6 +356,8 @@ def scratch_report(
 ):
     "Make report.html of a run again"
     run,interp = Path(run),None
+    if not (run/'settings.json').is_file():
+        refuse(f'{run} holds no run: no settings.json', 'scratch_report')
     try:
         settings = json.loads((run/'settings.json').read_text('utf-8'))
         learn = load_learner(run/'model.safetensors')
@@ -359,4 +367,5 @@ def scratch_report(
     except (SystemExit, Exception) as e:
         say(f'scratch_report: without pictures and classes: {e}', sys.stderr)
     try: say(f'The report is in {write_report(run, interp)}')
-    except (OSError, ValueError, LookupError) as e: refuse(f'{run} holds no run: {e}')
+    except (OSError, ValueError, LookupError) as e:
+        refuse(f'{run} holds no whole run: {e}', 'scratch_report')

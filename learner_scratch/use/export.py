@@ -6,7 +6,7 @@
 __all__ = ['arch_table', 'register_arch', 'tfm_table', 'register_tfm', 'loss_table', 'register_loss', 'note_call', 'noting_calls',
            'shapes_of', 'on_meta', 'call_of', 'found_call', 'ImageInput', 'own_arguments', 'spec_of', 'from_spec',
            'ContinueOpt', 'empty_loaders', 'load_item', 'largest_difference', 'KeepState', 'example_item', 'make_model',
-           'load_learner', 'learner_of', 'check_proof']
+           'model_file', 'load_learner', 'learner_of', 'check_proof']
 
 # %% ../../nbs/use/export.ipynb #39956b02
 import math, warnings
@@ -371,18 +371,25 @@ def make_model(
     file.check_fit(empty)
     return f(*args, **kwargs)
 
+# %% ../../nbs/use/export.ipynb #38aefffb
+def model_file(path):
+    "The file that `path` means: itself, or the one in the folder of a run"
+    path = Path(path).expanduser()
+    return path/'model.safetensors' if (path/'model.safetensors').is_file() else path
+
 # %% ../../nbs/use/export.ipynb #86d15e8e
 def load_learner(
-    path, # From export
+    path, # From export; or the folder of a run of scratch_train
     device=None, # None is the best there is, as for SetupLearnerCB
     arch=None, # Makes the model, or is it; None uses the registered architecture
     prove:bool=True, # Compare its answers with those at export?
 ) -> Learner: # For predict, predict_many and get_preds
     "A learner from a file"
+    path = model_file(path)
     put_back = remember_random()     # first weights are drawn, and overwritten
     try:
         with naming(path):
-            file = ModelFile(Path(path).expanduser(), 'learner')
+            file = ModelFile(path, 'learner')
             learn = learner_of(file, make_model(file, arch), device)
             if prove: learn.prove()
     finally: put_back()

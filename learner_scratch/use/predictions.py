@@ -56,8 +56,11 @@ def run_pass(self:Learner,
     cbs=(), # Callbacks for this pass
 ):
     "One pass over `dl` as in validation; the model is as it was afterwards"
-    dl = self.dls.valid if dl is None else dl
-    if dl is None: raise ValueError('there is no validation set: give a loader, dl=…')
+    is_own,dl = dl is None,self.dls.valid if dl is None else dl
+    if dl is None or is_own and hasattr(dl, '__len__') and not len(dl):
+        raise ValueError(
+            'this learner has no validation set (was it loaded from a file?): '
+            'give a loader, as learn.dls.test_dl(files, with_labels=True)')
     for_pass = [cb.outside_fit() if isinstance(cb, Callback) else cb for cb in self.cbs]
     absent = [cb for cb in self.cbs if not any(cb is o for o in for_pass)]
     added = [cb for cb in for_pass if cb and not any(cb is o for o in self.cbs)]

@@ -35,12 +35,13 @@ def as_svg(
 
 def as_png(
     fig:Figure, # Drawn
+    alt:str, # What it shows, in words
 ) -> Img:
     "`fig` as a picture within the page"
     with io.BytesIO() as f:
         fig.savefig(f, format='png', dpi=110, transparent=True)
         data = b64encode(f.getvalue()).decode()
-        return Img(src=f'data:image/png;base64,{data}', alt='')
+        return Img(src=f'data:image/png;base64,{data}', alt=alt)
 
 # %% ../../nbs/use/report.ipynb #b50d1773
 def curves(
@@ -107,7 +108,7 @@ def worst(
     with rc_context({'text.color': '#888'}):
         fig = Figure(figsize=(9, 8), layout='constrained')
         interp.plot_top_losses(k, fig=fig)
-        return as_png(fig)
+        return as_png(fig, 'Pictures with the largest losses, with answer and truth')
 
 # %% ../../nbs/use/report.ipynb #c761f340
 style = '''body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
