@@ -23,7 +23,7 @@ from itertools import count
 from pathlib import Path
 import torch
 from fastcore.basics import first
-from fastcore.script import call_parse, store_true
+from fastcore.script import Param, call_parse, store_true
 from matplotlib.figure import Figure
 from .callbacks import SetupLearnerCB, TrackResults
 from .data import DataLoaders, Normalize
@@ -294,7 +294,8 @@ def scratch_train(
     seed:int=42, # Of the weights and of the order of the pictures
     schedule:str=None, # 'one_cycle' (the default), 'cosine' or 'constant'
     arch:str=None, # 'simple_cnn' (the default), 'resnet18', ...; a wrong name lists all
-    recipe:str=None, # A rung of the ladder, such as 'best'; 'list' shows all
+    recipe:Param("A rung of the ladder, such as 'best'; alone, it shows all", str,
+                 nargs='?', const='list')=None,
     out:str=None, # A new folder for the results (runs/NAME)
 ):
     "Train a network on pictures; keep it, its history, and a report in report.html"
