@@ -6,7 +6,6 @@
 __all__ = ['ema_decay', 'EMACallback']
 
 # %% ../../nbs/train/averages.ipynb #1c110a5d
-import torch
 from fastcore.basics import patch
 from ..callbacks import Callback
 from ..support.hypers import as_number

@@ -22,7 +22,6 @@ from ..callbacks import Callback, SetupLearnerCB
 from ..data import (DataLoader, DataLoaders, Dataset, Normalize,
                                   channels_first)
 from ..learner import Learner
-from ..loss import cross_entropy, nll
 from ..research.batchnorm import ReLU
 from ..research.ladder import architectures
 from ..research.resnet import SiLU
@@ -30,7 +29,7 @@ from ..research.smoothing import LabelSmoothingCrossEntropy
 from ..support.images import as_image, picture_tensor
 from ..support.loading import to_float
 from ..support.snapshot import remember_random
-from ..support.trees import tree_leaves, tree_map
+from ..support.trees import tree_leaves
 from ..train.optimizers import Adam     # brings an optimizer's state_dict
 from ..train.precision import MixedPrecision
 from .files import (ModelFile, Registry, naming, from_json, n_numbers_in,

@@ -17,7 +17,7 @@ from fastcore.xml import (H1, H2, Body, Div, Head, Html, Img, Meta, NotStr, P, S
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from ..support.progress import printable
-from .interpretation import Interpretation, draw_pictures
+from .interpretation import Interpretation
 
 # %% ../../nbs/use/report.ipynb #7189dff3
 def as_svg(

@@ -18,12 +18,11 @@ from ..learner import CancelFitException
 from ..support.hypers import as_number, hyper_groups
 
 # %% ../../nbs/watch/trackers.ipynb #a9916b2e
-_error_words = '''loss error entropy perplexity likelihood divergence distance deviance brier
+_error_words = '''loss error entropy perplexity divergence distance deviance brier
 calibration'''.split()
 _error_names = set('''mse rmse msle rmsle mae mape smape rmspe medae nll ce bce kl wer cer fid
 ece huber time fpr fnr err eer hinge l1 hamming ppl lpips kid ter mer wape mase rse rae crps
-epe hausdorff chamfer kldiv latency runtime miss'''.split())
-_success_words = '''accuracy recall precision iou reciprocal score second neg'''.split()
+epe hausdorff chamfer kldiv latency runtime miss false'''.split())
 
 # %% ../../nbs/watch/trackers.ipynb #13c8b427
 def lower_is_better(
@@ -31,12 +30,9 @@ def lower_is_better(
 ) -> bool: # Is it an error, rather than a success?
     "Whether a smaller value of `name` is better, as far as the name tells"
     name = name.lower()
-    words = set(re.split('[^a-z]+', name)) | set(re.split('[^a-z0-9]+', name))
-    is_success = any(o in name for o in _success_words)
-    if is_success or words & {'neg', 'reciprocal', 'second'}:
-        return 'likelihood' in name and 'neg' in words
-    if 'likelihood' in name: return False
-    return any(o in name for o in _error_words) or bool(words & _error_names)
+    words = {*re.split('[^a-z]+', name), *re.split('[^a-z0-9]+', name)}
+    falls = any(o in name for o in _error_words) or bool(words & _error_names)
+    return falls!=('neg' in words)     # as in neg_mean_squared_error
 
 # %% ../../nbs/watch/trackers.ipynb #79a72777
 class TrackerCallback(Callback):
