@@ -64,6 +64,7 @@ from learner_scratch.research.mixup import *
 from learner_scratch.research.smoothing import *
 from learner_scratch.research.papers import *
 from learner_scratch.research.ladder import *
+from learner_scratch.scale.compile import *
 from learner_scratch.compare.interop import *
 del exp, kept, single, outputs, of_class, ordered, views, some_of, in_words, as_classes, cut_at, classes_of, class_numbers
 del mix, uniform, smooth, minimum, valley, resize, download, events, schedules, ladder     # too common: in their modules

@@ -21,7 +21,7 @@ from .support.loading import (Delivery, Source, share_workers,
                                              stack_items, to_float)
 from .support.progress import printable
 from .support.splits import check_classes, split_files
-from .support.trees import to_device
+
 
 # %% ../nbs/00_data.ipynb #c3c6c029
 def parent_label(
@@ -191,8 +191,8 @@ class Normalize:
         c,shape = len(self.stats[0]),tuple(x.shape)
         if shape[-1]!=c:
             raise ValueError(f'Normalize expects channels last, (…,{c}), got {shape}')
-        mean,std = to_device(self.stats, x.device)
-        return (to_float(x)-mean)/std
+        rows = [o.to(x.device).expand(x.shape[-2:]).contiguous() for o in self.stats]
+        return (to_float(x)-rows[0]).div_(rows[1])
 
 # %% ../nbs/00_data.ipynb #62de210d
 def channels_first(

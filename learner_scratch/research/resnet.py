@@ -141,7 +141,8 @@ class BasicBlock(Module):
         "The shortcut plus what the convolutions make"
         y = self.bn2(self.conv2(self.act(self.bn1(self.conv1(x)))))
         if self.se: y = self.se(y)
-        return self.act(y + (x if self.downsample is None else self.downsample(x)))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.act(y)
 
 # %% ../../nbs/research/resnet.ipynb #4df7ecef
 class Bottleneck(Module):
@@ -171,7 +172,8 @@ class Bottleneck(Module):
         y = self.act(self.bn2(self.conv2(self.act(self.bn1(self.conv1(x))))))
         y = self.bn3(self.conv3(y))
         if self.se: y = self.se(y)
-        return self.act(y + (x if self.downsample is None else self.downsample(x)))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.act(y)
 
 # %% ../../nbs/research/resnet.ipynb #baa7c807
 class MaxPool(Module):

@@ -268,7 +268,8 @@ def check_trained(
     "Raise an error if there was nothing to learn from"
     if not n_batches:
         raise ValueError('the training loader gave no batch: is it smaller than one, '
-                         'with drop_last? Or a generator, which can be used once?')
+                         'with drop_last? Or a generator, which can be used once? '
+                         'A learner from a file has no data: set learn.dls')
     if loss is None:
         raise ValueError('a training batch has no targets: it is (xb,), not (xb, yb)')
 

@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['arch_table', 'register_arch', 'tfm_table', 'register_tfm', 'loss_table', 'register_loss', 'note_call', 'noting_calls',
-           'shapes_of', 'on_meta', 'call_of', 'found_call', 'ImageInput', 'own_arguments', 'spec_of', 'from_spec',
-           'ContinueOpt', 'empty_loaders', 'load_item', 'largest_difference', 'KeepState', 'example_item', 'make_model',
-           'model_file', 'load_learner', 'learner_of', 'check_proof']
+           'shapes_of', 'on_meta', 'call_of', 'given_call', 'found_call', 'ImageInput', 'own_arguments', 'spec_of',
+           'from_spec', 'opt_name', 'n_numbers_in', 'with_nans', 'ContinueOpt', 'read_opt', 'loading_settings',
+           'empty_loaders', 'load_item', 'largest_difference', 'answers_of', 'KeepState', 'example_item',
+           'explaining_input', 'proof_of', 'warn_at_export', 'make_model', 'model_file', 'as_device', 'load_learner',
+           'learner_of', 'same_answers', 'check_proof']
 
 # %% ../../nbs/use/export.ipynb #39956b02
 import math, warnings
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial, wraps
 from inspect import signature
@@ -26,15 +29,14 @@ from ..research.batchnorm import ReLU
 from ..research.ladder import architectures
 from ..research.resnet import SiLU
 from ..research.smoothing import LabelSmoothingCrossEntropy
-from ..support.images import as_image, picture_tensor
+from ..support.images import as_image, load_image, picture_tensor
 from ..support.loading import to_float
 from ..support.snapshot import remember_random
-from ..support.trees import tree_leaves
+from ..support.trees import tree_leaves, tree_map
 from ..train.optimizers import Adam     # brings an optimizer's state_dict
 from ..train.precision import MixedPrecision
-from .files import (ModelFile, Registry, naming, from_json, n_numbers_in,
-                                       register_kind, register_part, to_json, with_nans,
-                                       write_file)
+from .files import (ModelFile, Registry, naming, from_json,
+                                       register_kind, register_part, to_json, write_file)
 from .predictions import of_class, output_of, outputs
 
 # %% ../../nbs/use/export.ipynb #21dc6548
@@ -94,14 +96,26 @@ def call_of(
 ) -> dict: # As on a model from a registered function
     "How `model` was made"
     if isinstance(arch, str): return dict(name=arch, args=[], kwargs=to_json({}))
-    if arch is not None:
-        f = arch.func if isinstance(arch, partial) else arch
-        args,kwargs = getattr(arch, 'args', ()),getattr(arch, 'keywords', {})
-        name = arch_table.name_of(f) or getattr(f, '__name__', type(f).__name__)
-        return dict(name=name, args=to_json(list(args)), kwargs=to_json(kwargs))
+    if arch is not None: return given_call(arch)
     call = getattr(model, 'made_by', None) or found_call(model, n_out)
     if 'problem' in call: raise TypeError(call['problem'])
     return call
+
+# %% ../../nbs/use/export.ipynb #1d924eff
+def given_call(
+    arch, # A function or class that makes models, or a partial of it
+) -> dict: # As on a model from a registered function
+    "The call that `arch` stands for"
+    f,args,kwargs = arch,(),{}
+    if isinstance(f, partial): f,args,kwargs = f.func,f.args,f.keywords
+    name = arch_table.name_of(f) or getattr(f, '__name__', type(f).__name__)
+    if not hasattr(f, '__name__') or name=='<lambda>': raise TypeError(
+        f'arch is a function that makes the model, or its name, not a {name}: decorate '
+        'a function with @register_arch, and give it, or functools.partial(f, 10)')
+    try: signature(f).bind(*args, **kwargs)
+    except TypeError as e: raise TypeError(f'{name}: {e}. Give its arguments, as in '
+                                           f'arch=functools.partial({name}, 10)') from e
+    return dict(name=name, args=to_json(list(args)), kwargs=to_json(kwargs))
 
 # %% ../../nbs/use/export.ipynb #b71850f5
 def found_call(model, n_out):
@@ -165,9 +179,13 @@ def spec_of(
     f,kwargs,args = o,{},()
     while isinstance(f, partial): f,kwargs,args = f.func,f.keywords|kwargs,args+f.args
     name = table.name_of(f) or table.name_of(type(f))
-    if name is None or args: raise TypeError(
-        f'a file cannot name the {table.what} {o!r}: make it a function or a class '
-        f'that is registered, @{table.decorator}; known are {", ".join(table.known)}')
+    usual = ', for pictures usually ImageInput(stats)' if table is tfm_table else ''
+    called = name or getattr(f, '__name__', type(f).__name__)
+    if name is None: raise TypeError(
+        f'a file cannot name the {table.what} {called}: take one of '
+        f'{", ".join(table.known)}{usual}; or make yours a function or a class, and '
+        f'register it with @{table.decorator}')
+    if args: raise TypeError(f'give the arguments of {called} by their names')
     if not table.name_of(f): kwargs = own_arguments(f)|kwargs
     return dict(name=name, kwargs=to_json(kwargs))
 
@@ -193,8 +211,22 @@ def save(self:Learner,
         if not isinstance(v, Tensor): raise TypeError(f'{k} is no tensor, but {v!r}')
     if with_opt and self.opt is None:
         raise ValueError('there is no optimizer before the first fit: with_opt=False')
-    if with_opt: settings['opt'] = to_json(self.opt.state_dict(), tensors)
+    if with_opt:
+        settings['opt'] = to_json(self.opt.state_dict(), tensors)
+        settings['opt_name'] = opt_name(self.opt)
     return write_file(path, 'weights', settings, tensors)
+
+# %% ../../nbs/use/export.ipynb #df4e4382
+def opt_name(opt):
+    "As in SGD, and torch.SGD for one of PyTorch's"
+    is_torch = type(opt).__module__.startswith('torch.')
+    return 'torch.'*is_torch + type(opt).__name__
+def n_numbers_in(state):
+    "How many numbers a state has"
+    return sum(x.numel() for x in state.values())
+def with_nans(state):
+    "Names of the tensors with a NaN"
+    return [k for k,x in state.items() if x.isnan().any()]
 
 # %% ../../nbs/use/export.ipynb #bf312811
 class ContinueOpt(Callback):
@@ -213,25 +245,35 @@ class ContinueOpt(Callback):
     def after_fit(self):
         if self.remembered is None: self.learner.remove_cb(self)
 
-# %% ../../nbs/use/export.ipynb #06de74fe
+# %% ../../nbs/use/export.ipynb #b52a9308
+def read_opt(
+    learn:Learner,
+    file:ModelFile, # From save
+    n_model:int, # Numbers in the model
+): # A new optimizer
+    "An optimizer of `learn` with the state in `file`"
+    if 'opt' not in file.settings: raise ValueError(
+        'it has no optimizer: write it with learn.save(path, with_opt=True)')
+    opt = learn.create_opt()
+    now = opt_name(opt)
+    was = file.settings.get('opt_name', now)     # older files lack it
+    if was!=now: raise ValueError(f'it holds the state of {was}, not of {now}')
+    opt.load_state_dict(from_json(file.settings['opt'], file.extras(n_model)))
+    return opt
+
+# %% ../../nbs/use/export.ipynb #a33f472e
 @patch
 def load(self:Learner,
     path, # From save, or from export
     with_opt:bool=False, # The optimizer's state too, for the next fit?
-    strict:bool=True, # Must all names be the same? If not, those in common are loaded
+    strict:bool=True, # False loads the names in common; their shapes must agree
 ) -> Learner: # This one
     "Load weights: all or, if something is wrong, none"
     with naming(path):
-        file = ModelFile(Path(path).expanduser(), 'weights', 'learner')
+        file = ModelFile(path, 'weights', 'learner')
         mine = self.model.state_dict()
         state = file.fitting(mine, strict)
-        if with_opt:
-            if 'opt' not in file.settings: raise ValueError(
-                'it has no optimizer: write it with learn.save(path, with_opt=True)')
-            opt = self.create_opt()
-            opt.load_state_dict(from_json(file.settings['opt'],
-                                          file.extras(n_numbers_in(mine))))
-            self.opt = opt
+        if with_opt: self.opt = opt = read_opt(self, file, n_numbers_in(mine))
     if nans := with_nans(state):
         warnings.warn(f'{path} has NaNs in {", ".join(nans[:5])}')
     self.model.load_state_dict(state, strict=strict)
@@ -241,25 +283,32 @@ def load(self:Learner,
         self.add_cb(ContinueOpt(opt))
     return self
 
-# %% ../../nbs/use/export.ipynb #d706d19d
+# %% ../../nbs/use/export.ipynb #581a83b3
 @patch
 def export_settings(self:Learner,
     arch=None, # As for call_of
 ) -> dict: # As JSON
     "What predictions need beside the weights"
-    dl = self.dls.train if self.dls.valid is None else self.dls.valid
-    ours,vocab = isinstance(dl, DataLoader),getattr(self.dls, 'vocab', None)
-    ds = dl.ds if ours else None
+    if self.dls is None: raise ValueError(
+        'this learner has no loaders, and a file says how they read: set learn.dls')
+    vocab = getattr(self.dls, 'vocab', None)
     setup = next((o for o in self.cbs if isinstance(o, SetupLearnerCB)), None)
-    def specs(fs): return [spec_of(f, tfm_table) for f in fs]
-    is_pictures = isinstance(ds, Dataset)
     return dict(
         arch=call_of(self.model, arch, 10 if vocab is None else len(vocab)),
         loss=spec_of(self.loss_func, loss_table), vocab=to_json(vocab),
         setup=setup and spec_of(setup.tfm_x, tfm_table), n_inp=self.n_inp,
-        pictures=dict(size=ds.size, draft=ds.draft) if is_pictures else None,
-        bs=dl.bs if ours else 64, item_tfms=specs(dl.source.item_tfms if ours else []),
-        batch_tfms=specs(dl.delivery.batch_tfms if ours else []))
+        **loading_settings(self.dls))
+
+def loading_settings(dls):
+    "How the loader for validation, or else that for training, reads and changes items"
+    dl = dls.train if dls.valid is None else dls.valid
+    if not isinstance(dl, DataLoader):     # of another library
+        return dict(pictures=None, bs=64, item_tfms=[], batch_tfms=[])
+    def specs(fs): return [spec_of(f, tfm_table) for f in fs]
+    ds,is_pictures = dl.ds,isinstance(dl.ds, Dataset)
+    return dict(pictures=dict(size=ds.size, draft=ds.draft) if is_pictures else None,
+                bs=dl.bs, item_tfms=specs(dl.source.item_tfms),
+                batch_tfms=specs(dl.delivery.batch_tfms))
 
 # %% ../../nbs/use/export.ipynb #1c839fd4
 def empty_loaders(
@@ -304,10 +353,17 @@ def prove(self:Learner,
     return max(differences, default=0.)
 
 def largest_difference(a, b):
-    "The largest largest_difference, as a share of the largest number in `b` (or of 1)"
+    "The largest difference, as a share of the largest number in `b` (or of 1)"
     if a.shape!=b.shape: return math.inf
     if not b.numel(): return 0.
     return ((a-b).abs().max()/b.abs().max().clamp(min=1)).item()
+
+def answers_of(loss_func, logits):
+    "Probabilities and answers, as in `predict`; nothing if they are unknown"
+    output = output_of(loss_func)
+    if output is None: return []
+    probs = tree_map(output.act, logits)
+    return [probs, tree_map(output.decode, probs)]
 
 # %% ../../nbs/use/export.ipynb #9b58cb20
 class KeepState(Callback):
@@ -327,31 +383,68 @@ def example_item(pictures, example):
     if example is None:
         shape,rng = (size or 64, size or 64, 3),torch.Generator().manual_seed(42)
         return torch.randint(256, shape, generator=rng, dtype=torch.uint8)
+    if isinstance(example, (str, Path)): return load_image(Path(example).expanduser(), size)
     return picture_tensor(as_image(example), size)
 
-# %% ../../nbs/use/export.ipynb #fc2c6deb
+# %% ../../nbs/use/export.ipynb #264f19cc
+@contextmanager
+def explaining_input(settings):
+    "Say what is missing if no transform prepares the pictures and the model fails"
+    setup = settings['setup'] or dict(name='noop')
+    try: yield
+    except RuntimeError as e:
+        if settings['pictures'] is None or setup['name']!='noop': raise
+        raise ValueError(
+            'the model cannot take pictures as the loader gives them, uint8 and channels '
+            'last: prepare them, with cbs=SetupLearnerCB(ImageInput(stats))') from e
+
+# %% ../../nbs/use/export.ipynb #2bc03849
+def proof_of(
+    learn:Learner, # Trained
+    settings:dict, # From export_settings
+    example=None, # As for export
+) -> tuple: # Item, logits and answers; the weights that gave them
+    "What proves a file"
+    item,keep = example_item(settings['pictures'], example),KeepState()
+    dl = load_item(empty_loaders(settings), item)
+    half = [cb for cb in learn.cbs if isinstance(cb, MixedPrecision)]
+    with learn.removed_cbs(half), explaining_input(settings):
+        logits = learn.get_preds(dl, act=noop, cbs=keep)[0]
+    if not all(o.isfinite().all() for o in tree_leaves(logits)):
+        raise ValueError('the model gives NaN or infinity for the example')
+    answers = answers_of(learn.loss_func, logits)
+    return dict(item=item, logits=logits, answers=answers), keep.weights
+
+# %% ../../nbs/use/export.ipynb #e84b6cba
 @patch
 def export(self:Learner,
     path, # The file, as in model.safetensors
     arch=None, # What made the model, if it doesn't say: as for call_of
-    example=None, # A picture for the proof, None is noise; or an item's inputs
+    example=None, # A picture or its file for the proof, None is noise; an item's inputs
 ) -> Path: # The file, for load_learner
     "Write all that predictions need into one file"
-    settings,keep = self.export_settings(arch),KeepState()
-    item = example_item(settings['pictures'], example)
-    dl = load_item(empty_loaders(settings), item)
-    half = [cb for cb in self.cbs if isinstance(cb, MixedPrecision)]
-    with self.removed_cbs(half): logits = self.get_preds(dl, act=noop, cbs=keep)[0]
-    if not all(o.isfinite().all() for o in tree_leaves(logits)):
-        raise ValueError('the model gives NaN or infinity for the example')
-    tensors = dict(keep.weights)
-    settings['proof'] = to_json(dict(item=item, logits=logits), tensors)
-    known = settings['arch']['name'] in arch_table.known
+    settings = self.export_settings(arch)
+    proof,weights = proof_of(self, settings, example)
+    tensors = dict(weights)
+    settings['proof'] = to_json(proof, tensors)
+    known = warn_at_export(self, settings['arch']['name'])
     def check(part):
         try: load_learner(part, 'cpu', None if known else deepcopy(self.model))
         except ValueError as e: raise ValueError(
-            f'{path} was not written, for it would not come back as it was: {e}') from e
+            f'{path} was not written, for it would not come back as it was: '
+            f'{str(e).removeprefix(f"{part}: ")}') from e
     return write_file(path, 'learner', settings, tensors, check)
+
+# %% ../../nbs/use/export.ipynb #cdad16d2
+def warn_at_export(learn, name):
+    "Warn of what the file won't do; the value says if the architecture is registered"
+    known = name in arch_table.known
+    if not known: warnings.warn(f'the architecture {name} is not registered: the file '
+        'can only be loaded with load_learner(path, arch=…), a function or a model')
+    if output_of(learn.loss_func) is None: warnings.warn(
+        'what the outputs mean for this loss is unknown, so predict will refuse: give '
+        'the loss the attributes activation and decodes')
+    return known
 
 # %% ../../nbs/use/export.ipynb #7b8cc505
 def make_model(
@@ -370,11 +463,19 @@ def make_model(
     file.check_fit(empty)
     return f(*args, **kwargs)
 
-# %% ../../nbs/use/export.ipynb #38aefffb
+# %% ../../nbs/use/export.ipynb #96e0b0ef
 def model_file(path):
     "The file that `path` means: itself, or the one in the folder of a run"
     path = Path(path).expanduser()
-    return path/'model.safetensors' if (path/'model.safetensors').is_file() else path
+    if not path.is_dir(): return path
+    if (path/'model.safetensors').is_file(): return path/'model.safetensors'
+    raise FileNotFoundError(f'the folder {path} has no model.safetensors')
+
+def as_device(device):
+    "The device that `device` names; None stays None"
+    try: return None if device is None else torch.device(device)
+    except RuntimeError: raise ValueError(
+        f"there is no device {device!r}: say 'cpu', 'cuda', 'cuda:1' or 'mps'") from None
 
 # %% ../../nbs/use/export.ipynb #86d15e8e
 def load_learner(
@@ -384,11 +485,13 @@ def load_learner(
     prove:bool=True, # Compare its answers with those at export?
 ) -> Learner: # For predict, predict_many and get_preds
     "A learner from a file"
-    path = model_file(path)
+    path,device = model_file(path),as_device(device)
     put_back = remember_random()     # first weights are drawn, and overwritten
     try:
         with naming(path):
-            file = ModelFile(path, 'learner')
+            file = ModelFile(path, 'learner', 'weights')
+            if file.settings['kind']=='weights':
+                raise ValueError('it is from learn.save: use learn.load(path)')
             learn = learner_of(file, make_model(file, arch), device)
             if prove: learn.prove()
     finally: put_back()
@@ -407,12 +510,21 @@ def learner_of(file, model, device):
     learn = Learner(model.eval(), empty_loaders(settings), loss, cbs=cbs,
                     n_inp=settings['n_inp'])
     learn.proof = proof['item'],proof['logits']
-    check_proof(learn, settings)
+    check_proof(learn, settings, proof.get('answers'))
     return learn
 
+# %% ../../nbs/use/export.ipynb #b9f96e35
+def same_answers(a, b):
+    "Are two trees alike? Floats may differ a little"
+    def same(a, b):
+        if a.dtype!=b.dtype or not a.is_floating_point(): return torch.equal(a, b)
+        return largest_difference(a, b)<=1e-3
+    a,b = tree_leaves(a),tree_leaves(b)
+    return len(a)==len(b) and all(map(same, a, b))
+
 # %% ../../nbs/use/export.ipynb #664e5b49
-def check_proof(learn, settings):
-    "Raise an error if example, size, classes and logits don't go together"
+def check_proof(learn, settings, answers):
+    "Raise an error if example, size, classes, logits and answers don't go together"
     item,logits = learn.proof
     pictures = settings['pictures']
     if pictures is not None:
@@ -426,6 +538,9 @@ def check_proof(learn, settings):
     if not 0<settings['bs']<2**20: raise ValueError(f'its batch size is {settings["bs"]}')
     vocab,output = learn.dls.vocab,output_of(learn.loss_func)
     if not tree_leaves(logits): raise ValueError('it has no logits')
+    if answers is not None and not same_answers(answers_of(learn.loss_func, logits), answers):
+        raise ValueError('its loss makes other answers of the logits of its example than '
+                         'when it was exported: was the loss, or its activation, changed?')
     if vocab is None or output is None or not isinstance(logits, Tensor): return
     answers,n = output.decode(output.act(logits)),logits.shape[-1]
     if not answers.is_floating_point() and n>len(vocab):

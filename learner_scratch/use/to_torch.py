@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['twins', 'basic_modules', 'module_bookkeeping', 'twin_for', 'with_tensors', 'conv_twin', 'linear_twin', 'norm_twin',
-           'layer_norm_twin', 'sequential_twin', 'functions_of', 'other_twin', 'maker_of', 'to_torch', 'check_twin']
+           'layer_norm_twin', 'sequential_twin', 'kept_by', 'check_free', 'functions_of', 'other_twin', 'maker_of',
+           'to_torch', 'output_leaves', 'check_twin']
 
 # %% ../../nbs/use/to_torch.ipynb #2c440156
 from functools import partial
@@ -14,6 +15,7 @@ from ..module import (AdaptivePool, ConvLayer, Linear, Module, Parameter,
                                     Sequential)
 from ..research.batchnorm import BatchNorm, BufferModule, LayerNorm, ReLU
 from ..research.resnet import AvgPool, MaxPool, SiLU
+from ..support.trees import tree_leaves, tree_map
 
 # %% ../../nbs/use/to_torch.ipynb #61742f69
 twins = {}     # class of ours to a function that makes the twin
@@ -53,8 +55,8 @@ def linear_twin(m, twin_of):
 def norm_twin(m, twin_of):
     "An `nn.BatchNorm2d`"
     names = 'running_mean', 'running_var', 'num_batches_tracked'
-    return with_tensors(partial(nn.BatchNorm2d, m.nf, m.eps, m.share),
-                        weight=twin_of(m.w), bias=twin_of(m.b),
+    make = partial(nn.BatchNorm2d, m.nf, eps=m.eps, momentum=m.share)
+    return with_tensors(make, weight=twin_of(m.w), bias=twin_of(m.b),
                         **{k: twin_of(getattr(m, k)) for k in names})
 
 # %% ../../nbs/use/to_torch.ipynb #8c71e1f0
@@ -77,6 +79,24 @@ twins |= {
     AdaptivePool: lambda m, twin_of: nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Flatten())}
 
+# %% ../../nbs/use/to_torch.ipynb #2c1d6f22
+def kept_by(
+    f, # A function, a bound method or a partial; anything else keeps nothing
+) -> list:
+    "What `f` uses beside its arguments and global variables"
+    if isinstance(f, partial): return [f.func, *f.args, *f.keywords.values()]
+    f = getattr(f, 'fget', f)     # of a property
+    cells = getattr(f, '__closure__', None) or ()
+    return [getattr(f, '__self__', None), *(o.cell_contents for o in cells)]
+
+def check_free(f):
+    "Raise an error if a function keeps a part of the old network; else return it"
+    if any(isinstance(o, (Module, Parameter)) for o in kept_by(f)):
+        name = getattr(f, '__qualname__', type(f).__name__)
+        raise TypeError(f'{name} keeps a module or a parameter, and the twin would '
+                        'compute with the old one: make it a method')
+    return f
+
 # %% ../../nbs/use/to_torch.ipynb #1b5c03aa
 basic_modules = Module, BufferModule
 module_bookkeeping = {*vars(BufferModule()), 'made_by'}
@@ -93,6 +113,7 @@ def functions_of(
         if '__class__' in getattr(getattr(f, '__code__', None), 'co_freevars', ()):
             raise TypeError(f'{cls.__name__}.{k} uses super(), which its twin has not: '
                             f'write a function, @twin_for({cls.__name__})')
+        check_free(f)
     return found
 
 # %% ../../nbs/use/to_torch.ipynb #cc852f38
@@ -122,15 +143,17 @@ def maker_of(
 # %% ../../nbs/use/to_torch.ipynb #b0face55
 def to_torch(
     model:Module, # Ours; an nn.Module is copied
-    x:Tensor=None, # A batch; if given, both must give the same for it
+    x=None, # As for check_twin; if given, both must give the same for it
 ) -> nn.Module: # With copies of the weights, in the same mode
     "The twin of `model`"
     if isinstance(model, nn.Module): return deepcopy(model)
+    if not isinstance(model, Module): raise TypeError(
+        f'to_torch takes a model, not a {type(model).__name__}: give learn.model')
     known,modules = {},[]     # each once: what is shared stays shared
     def twin_of(o):
         if isinstance(o, (list, tuple)): return type(o)(map(twin_of, o))
         if isinstance(o, dict): return {k: twin_of(v) for k,v in o.items()}
-        if not isinstance(o, (Module, Tensor)): return o
+        if not isinstance(o, (Module, Tensor)): return check_free(o)
         if id(o) not in known: known[id(o)] = new(o)
         return known[id(o)]
     def new(o):
@@ -145,18 +168,32 @@ def to_torch(
     if x is not None: check_twin(model, twin, x)
     return twin
 
-# %% ../../nbs/use/to_torch.ipynb #c38016ad
+# %% ../../nbs/use/to_torch.ipynb #5478a64e
+def output_leaves(
+    model, # Ours or its twin
+    x, # As for check_twin
+) -> list: # Of tensors
+    "The outputs for `x`, without gradients, in validation"
+    inputs = tree_map(torch.clone, x if isinstance(x, tuple) else (x,))
+    was = model.training
+    try:
+        with torch.no_grad(): return tree_leaves(model.eval()(*inputs))
+    except Exception as e: raise ValueError(
+        f'the model cannot compute this x: {e}. x is a batch as the model takes it: '
+        'floats, normalised, channels first; a tuple for several inputs') from e
+    finally: model.train(was)
+
+# %% ../../nbs/use/to_torch.ipynb #8e86693e
 def check_twin(
     model, # Ours
     twin:nn.Module, # From to_torch
-    x:Tensor, # A batch
+    x, # A prepared batch; a tuple for several inputs
     tol:float=1e-4, # Largest difference, as a share of the largest output (or of 1)
 ):
     "Raise an error if the twin's output in validation is another"
-    was = twin.training,model.training
-    try:
-        with torch.no_grad(): a,b = model.eval()(x.clone()),twin.eval()(x.clone())
-    finally: twin.train(was[0]); model.train(was[1])
-    if a.shape==b.shape and (a-b).abs().max()<=tol*a.abs().max().clamp(min=1): return
+    def same(a, b):
+        return a.shape==b.shape and (a-b).abs().max()<=tol*a.abs().max().clamp(min=1)
+    a,b = output_leaves(model, x),output_leaves(twin, x)
+    if a and len(a)==len(b) and all(map(same, a, b)): return
     raise ValueError('the twin does not give the same output: does the model have '
-                     'hooks, or a module that changes itself?')
+                     'hooks, a module that changes itself, or a wrong @twin_for?')
