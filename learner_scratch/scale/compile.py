@@ -19,10 +19,10 @@ def _is_from_compiler(e):
     "Is `e` an error of the compiler, rather than of the model?"
     return any(o.__name__=='TorchDynamoException' for o in type(e).__mro__)
 
-# %% ../../nbs/scale/compile.ipynb #0a31c12b
-# newer versions allow eight graphs for a model; older ones, for all models of one class
-_known = signature(torch.compile).parameters
-_isolated = dict(isolate_recompiles=True) if 'isolate_recompiles' in _known else {}
+# %% ../../nbs/scale/compile.ipynb #5c2907d1
+# older versions make at most eight graphs for all models of a class; here it's more, for each model
+_limits = dict(isolate_recompiles=True, recompile_limit=64)
+_limits = {k: v for k,v in _limits.items() if k in signature(torch.compile).parameters}
 
 # %% ../../nbs/scale/compile.ipynb #4b390eeb
 class CompiledForward:
@@ -32,7 +32,7 @@ class CompiledForward:
         **options # As for torch.compile, such as mode or dynamic
     ):
         self.model,self.plain = model,model.forward
-        self.fast = torch.compile(self.plain, **_isolated, **options)
+        self.fast = torch.compile(self.plain, **{**_limits, **options})
 
     def __call__(self, *args, **kwargs):
         if self.fast is None: return self.plain(*args, **kwargs)

@@ -11,8 +11,9 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from ..data import DataLoader
 from ..learner import Learner
+from ..support.hypers import as_count
 from ..support.trees import tree_map
-from ..train.augment import Flip, RandomResizedCrop
+from ..train.augment import RandomResizedCrop
 from .predictions import GatherPreds     # brings get_preds
 
 # %% ../../nbs/use/tta.ipynb #b5a83dfd
@@ -21,7 +22,7 @@ def transformed_by(
     dl:DataLoader, # Its batches change
     batch_tfms, # As for Delivery, behind those it has
 ):
-    "Let `dl` apply `batch_tfms` in a block"
+    "Inside a `with` block, let `dl` apply `batch_tfms`"
     was = dl.delivery.batch_tfms
     dl.delivery.batch_tfms = was+L(batch_tfms)
     try: yield dl
@@ -32,19 +33,19 @@ def views(
     dls, # Loaders
     dl:DataLoader, # Whose pictures are to be seen
 ) -> L: # Batch transforms
-    "The transforms of the training loader, or a flip and a crop"
+    "The transforms of the training loader, or a crop"
     if isinstance(dls.train, DataLoader) and dls.train.delivery.batch_tfms:
         return dls.train.delivery.batch_tfms
     if not isinstance(size := getattr(dl.ds, 'size', None), int):
         raise ValueError('this data set has no size to crop to: give batch_tfms')
-    return L(Flip(), RandomResizedCrop(size, min_scale=.64))
+    return L(RandomResizedCrop(size, min_scale=.64))
 
 # %% ../../nbs/use/tta.ipynb #d6e62a45
 @patch
 def tta(self:Learner,
     dl=None, # A DataLoader of ours; None is the validation loader
     n:int=4, # Augmented passes
-    batch_tfms=None, # Random transforms; None is the training's, or a flip and a crop
+    batch_tfms=None, # Random transforms; None is the training's, or a crop
     beta:float=.25, # Share of the plain pass
     cbs=(), # Callbacks for these passes
 ) -> tuple: # Predictions; targets, or None
@@ -52,8 +53,8 @@ def tta(self:Learner,
     dl = self.dls.valid if dl is None else dl
     if not isinstance(dl, DataLoader): raise TypeError(
         f'tta changes the delivery of a DataLoader of ours, got a {type(dl).__name__}')
-    if n<1 or not 0<=beta<=1:
-        raise ValueError(f'n is at least 1, and beta a share, got {n=}, {beta=}')
+    n = as_count(n, 'n', 1)
+    if not 0<=beta<=1: raise ValueError(f'beta is a share from 0 to 1, got {beta}')
     tfms = views(self.dls, dl) if batch_tfms is None else batch_tfms
     plain,targets = self.get_preds(dl, cbs=cbs)
     with transformed_by(dl, tfms):
