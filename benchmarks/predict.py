@@ -5,7 +5,8 @@
 Both are whole commands in processes of their own, with two workers, on all 13,394 pictures of Imagenette (160 pixels,
 read at 64). They take turns; a ratio is taken round by round. The time
 for a single picture is measured too: what is left after it is the rate of a large folder. fastai's `test_dl` and `get_preds` is a third arm where
-fastai can be imported. Run it on an idle machine."""
+fastai can be imported: it needs a torchvision that fits the PyTorch, as in `pip install torch==2.14.1 torchvision==0.29.1 fastai`.
+Run it on an idle machine."""
 import argparse, json, os, platform, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def main():
         for k in list(arms):
             done = subprocess.run(arms[k], capture_output=True, text=True, cwd=here)
             if done.returncode: left_out[k] = done.stderr.strip().splitlines()[-1]; arms.pop(k); print(f'{k} is left out: {left_out[k]}')
-            else: assert len(done.stdout.splitlines())==n, (k, len(done.stdout.splitlines()), n); seconds[k],starts[k] = [],[]
+            else: assert done.stdout.count('.JPEG,')==n, (k, done.stdout.count('.JPEG,'), n); seconds[k],starts[k] = [],[]
         for _ in range(args.rounds):
             for k,a in arms.items():
                 start = time.perf_counter()
