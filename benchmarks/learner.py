@@ -29,6 +29,7 @@ from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 import torch, torch.nn as nn, torch.nn.functional as F
+from machine import facts, load
 
 here = Path(__file__).resolve()
 results = here.with_suffix('.json')
@@ -251,7 +252,7 @@ def miniai():
     if not Learner.__module__.startswith('miniai'): train.label = 'miniai (re-typed)'
     return train
 
-def lightning(track=False):
+def lightning(track=False, barebones=False):
     import lightning
     class Small(lightning.LightningModule):
         def __init__(self): super().__init__(); self.layer = nn.Linear(n_in, n_out)
@@ -271,12 +272,13 @@ def lightning(track=False):
         def __len__(self): return len(self.items)
     model = Small()
     def train(batches):
-        trainer = lightning.Trainer(max_epochs=1, accelerator='cpu', logger=False, enable_checkpointing=False,
-                                    enable_progress_bar=False, enable_model_summary=False)
+        how = dict(barebones=True) if barebones else dict(logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                                                          enable_model_summary=False)
+        trainer = lightning.Trainer(max_epochs=1, accelerator='cpu', **how)
         trainer.fit(model, Batches(batches))
     return train
 
-def fastai():
+def fastai(bar=True):
     from fastai.callback.progress import ProgressCallback     # the import adds it to the defaults
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
@@ -287,15 +289,20 @@ def fastai():
     make = lambda *dls: DataLoaders(*dls, device='cpu')
     learn = Learner(make([], []), nn.Linear(n_in, n_out), F.cross_entropy, SGD, small_lr, metrics=accuracy)
     assert any(isinstance(o, ProgressCallback) for o in learn.cbs)
-    return fits(learn, make)
+    train = fits(learn, make)
+    if bar: return train
+    def without(batches):
+        with learn.no_bar(), learn.no_logging(): train(batches)
+    return without
 
 small_arms = dict(hand=hand,
     ours_bare=partial(ours_small, True), ours_default=ours_small,
     ours_own_loss_bare=partial(ours_small, True, True), ours_own_loss=partial(ours_small, False, True),
     ours_torch_parts=ours_torch_parts,
     chapter_bare=partial(chapter, False), chapter_tracked=partial(chapter, True), miniai=miniai,
-    lightning=lightning, lightning_tracked=partial(lightning, True), fastai=fastai)
-peers = ['miniai', 'lightning', 'lightning_tracked', 'fastai']
+    lightning_barebones=partial(lightning, barebones=True), lightning=lightning, lightning_tracked=partial(lightning, True),
+    fastai=fastai, fastai_no_bar=partial(fastai, False))
+peers = ['miniai', 'lightning_barebones', 'lightning', 'lightning_tracked', 'fastai', 'fastai_no_bar']
 
 def small_rounds(arm, n):
     "First what there is to say about the arm, then the seconds of each round"
@@ -578,16 +585,13 @@ def main():
     parser.add_argument('--serve', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve: return serve()
-    res,load = json.loads(args.out.read_text()) if args.out.exists() else {},os.getloadavg()[0]
+    res,load_before = json.loads(args.out.read_text()) if args.out.exists() else {},load()
     if args.only!='work': res['overhead'] = overhead(args.rounds, args.peers)
     if args.only!='overhead':
         with tempfile.TemporaryDirectory() as folder:
             save_pictures(Path(folder))
             res['work'] = {net: work(net, args.rounds, folder) for net in work_arms}
-    info = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
-    cpu = next((o.split(':')[1].strip() for o in info if o.startswith('model name')), platform.machine())
-    res['machine'] = dict(cpu=cpu, cores=os.cpu_count(), **versions(), system=platform.platform(),
-                          load_at_start=round(load, 2), date=time.strftime('%Y-%m-%d'))
+    res['machine'] = facts(load_before=load_before)
     args.out.write_text(json.dumps(res, indent=1)+'\n')
     show(res)
 

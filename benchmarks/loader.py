@@ -1,16 +1,20 @@
-"""How fast pictures reach a training loop: our loader, PyTorch's, fastai's, and what decoding alone would allow.
+"""How fast pictures reach a training loop: our loader, PyTorch's, fastai's, SPDL's, DALI's, datago's, and what decoding alone would allow.
 
     python benchmarks/loader.py                      # everything, about 15 minutes; writes benchmarks/loader.json and prints the table
     python benchmarks/loader.py --rounds 1 --part speed
     python benchmarks/loader.py --fastai /path/to/python      # an interpreter that has fastai, if this one has not
+    python benchmarks/loader.py --peers DIR          # where SPDL, DALI and datago are, if they aren't installed
 
 Imagenette at 160 px becomes 64 px, batches of 128, two workers. Every arm is a process of its own, the arms take turns, and a figure
-is the median over the rounds. Run it on an idle machine: two workers and the loop want two cores to themselves."""
-import argparse, json, os, platform, statistics, subprocess, sys, time
+is the median over the rounds. Run it on an idle machine: two workers and the loop want two cores to themselves. What can't be imported is left out, and a line says so:
+
+    pip install --target DIR --no-deps spdl spdl-core spdl-io datago nvidia-dali-cuda120 nvidia-nvimgcodec-cu12 optree gast astunparse dm-tree"""
+import argparse, json, os, statistics, subprocess, sys, time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
+from machine import facts, load
 
 size,bs,n_workers = 64,128,2
 here = Path(__file__).resolve()
@@ -41,6 +45,48 @@ def decode_alone(draft):
         def epoch(): yield sum(pool.starmap(decode, [(fns[i::n_workers], draft) for i in range(n_workers)]))
         yield from epochs(epoch)
 
+def jpeg(fn, resized=True):
+    "The fastest decoder, by hand: simplejpeg leaves out what 64 pixels can't show, PyTorch resizes the bytes"
+    import simplejpeg, torch, torch.nn.functional as F
+    x = simplejpeg.decode_jpeg(Path(fn).read_bytes(), min_height=size, min_width=size)
+    if not resized: return x
+    x = torch.from_numpy(x).permute(2, 0, 1)[None]
+    return F.interpolate(x, (size, size), mode='bicubic', antialias=True)[0]
+
+def many_jpegs(fns, resized):
+    import torch
+    torch.set_num_threads(1)
+    for fn in fns: jpeg(fn, resized)
+    return len(fns)
+
+def jpegs_alone(resized):
+    import multiprocessing as mp
+    fns = files()
+    with mp.get_context('fork').Pool(n_workers) as pool:
+        pool.starmap(many_jpegs, [(fns[:50], resized)]*n_workers)
+        def epoch(): yield sum(pool.starmap(many_jpegs, [(fns[i::n_workers], resized) for i in range(n_workers)]))
+        yield from epochs(epoch)
+
+# ---- what an expert writes in twenty lines
+
+def script():
+    "Threads, no library of ours"
+    from concurrent.futures import ThreadPoolExecutor
+    import torch
+    torch.set_num_threads(1)
+    fns,pool = files(),ThreadPoolExecutor(n_workers)
+    v2i = vocab(fns)
+    def batch(idxs): return torch.stack([jpeg(fns[i]) for i in idxs]), torch.tensor([v2i[Path(fns[i]).parent.name] for i in idxs])
+    def epoch():
+        order,waiting = iter(torch.randperm(len(fns)).split(bs)),deque()
+        def submit(n): waiting.extend(pool.submit(batch, o.tolist()) for o in islice(order, n))
+        submit(2*n_workers+1)
+        while waiting:
+            x,y = waiting.popleft().result()
+            submit(1)
+            yield len(x.float().div_(255))
+    yield from epochs(epoch)
+
 # ---- the rungs between the chapter's loader and ours
 
 class Floats:
@@ -53,6 +99,10 @@ class Floats:
         fn = self.fns[i]
         im = Image.open(fn).convert('RGB').resize((size, size), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(im)).permute(2, 0, 1).float().div(255), self.v2i[Path(fn).parent.name]
+
+class Jpegs(Floats):
+    "The same with the fastest decoder"
+    def __getitem__(self, i): return jpeg(self.fns[i]), self.v2i[Path(self.fns[i]).parent.name]
 
 class Bytes(Floats):
     def __getitem__(self, i):
@@ -114,7 +164,7 @@ def torch_loader(kind, prefetch=2):
     from learner_scratch.data import Dataset
     from learner_scratch.support.loading import to_float
     fns = files()
-    ds = Floats(fns) if kind=='plain' else Dataset(fns, vocab(fns), size)
+    ds = Dataset(fns, vocab(fns), size) if kind=='ours' else dict(plain=Floats, jpegs=Jpegs)[kind](fns)
     dl = DataLoader(ds, bs, shuffle=True, num_workers=n_workers, persistent_workers=True, prefetch_factor=prefetch)
     yield from epochs(lambda: (len(to_float(xb)) for xb,yb in dl))
 
@@ -136,6 +186,52 @@ def fastai():
     dl = block.dataloaders(path, bs=bs, num_workers=n_workers).train
     yield from epochs(lambda: (len(xb) for xb,yb in dl))
 
+def spdl():
+    "Two threads that decode, one that makes batches, in one process"
+    import numpy as np, torch, spdl.io
+    from spdl.pipeline import PipelineBuilder
+    fns = files()
+    v2i = vocab(fns)
+    def load(idxs):
+        buffer = spdl.io.load_image_batch([fns[i] for i in idxs], width=size, height=size, pix_fmt='rgb24')
+        return spdl.io.to_torch(buffer), torch.tensor([v2i[Path(fns[i]).parent.name] for i in idxs])
+    def epoch():
+        order = [o.tolist() for o in torch.randperm(len(fns)).split(bs)]
+        pipeline = PipelineBuilder().add_source(order).pipe(load, concurrency=n_workers).add_sink(4).build(num_threads=n_workers)
+        with pipeline.auto_stop():
+            for x,y in pipeline: yield len(x.float().div_(255))
+    yield from epochs(epoch)
+
+def dali():
+    "NVIDIA's pipeline on the CPU, two threads"
+    import torch
+    from nvidia.dali import fn, pipeline_def, types
+    from nvidia.dali.plugin.pytorch import DALIGenericIterator, LastBatchPolicy
+    @pipeline_def(batch_size=bs, num_threads=n_workers, device_id=None)
+    def pipe():
+        data,label = fn.readers.file(file_root=str(Path(files()[0]).parents[1]), random_shuffle=True, name='reader')
+        image = fn.decoders.image(data, device='cpu', output_type=types.RGB)
+        return fn.resize(image, resize_x=size, resize_y=size, interp_type=types.INTERP_CUBIC, antialias=True), label
+    dl = DALIGenericIterator([pipe()], ['x', 'y'], reader_name='reader', last_batch_policy=LastBatchPolicy.PARTIAL, auto_reset=True)
+    yield from epochs(lambda: (len(b[0]['x'].float().div_(255)) for b in dl))
+
+def datago():
+    "Rust threads, one for each core; pictures of the same 64 pixels, without labels"
+    import numpy as np, torch
+    from datago import DatagoClient
+    image = dict(crop_and_resize=True, default_image_size=size, downsampling_ratio=size, min_aspect_ratio=1., max_aspect_ratio=1., pre_encode_images=False)
+    source = dict(root_path=str(Path(files()[0]).parents[1]), random_sampling=False)
+    n = len(files())
+    config = dict(source_type='file', source_config=source, image_config=image, limit=n, samples_buffer_size=4*bs)
+    def epoch():
+        client = DatagoClient(json.dumps(config))
+        def samples():
+            for _ in range(n): yield torch.from_numpy(np.array(client.get_sample_auto_convert()['image']))
+        it = samples()
+        while xs := list(islice(it, bs)): yield len(torch.stack(xs).float().div_(255))
+        client.stop()
+    yield from epochs(epoch)
+
 # ---- measuring
 
 def epochs(epoch, n=None):
@@ -152,7 +248,9 @@ arms = {
     'decode + resize': lambda: decode_alone(False), 'decode + resize, draft': lambda: decode_alone(True),
     'torch': lambda: torch_loader('plain'), 'torch, prefetch 4': lambda: torch_loader('plain', 4),
     'torch, prefetch 8': lambda: torch_loader('plain', 8),
-    'torch around our Dataset': lambda: torch_loader('ours'), 'fastai': fastai,
+    'torch around our Dataset': lambda: torch_loader('ours'), 'torch around simplejpeg': lambda: torch_loader('jpegs'), 'fastai': fastai,
+    'decode, simplejpeg': lambda: jpegs_alone(False), 'decode + resize, simplejpeg': lambda: jpegs_alone(True),
+    'script': script, 'spdl': spdl, 'dali': dali, 'datago': datago,
     'chapter': lambda: rungs(Floats(files()), False, False), 'bounded': lambda: rungs(Floats(files()), True, False),
     'persistent': lambda: rungs(Floats(files()), True, True), 'uint8': lambda: rungs(Bytes(files()), True, True),
     'our pool, pipe': lambda: ours(False, pipe=True, pillow=True), 'our pool': lambda: ours(False, pillow=True),
@@ -221,6 +319,14 @@ def pss(pid):
     except OSError: return 0
     return next((int(o.split()[1])/1024 for o in text.splitlines() if o.startswith('Pss:')), 0)
 
+needs = dict(script='simplejpeg', spdl='spdl.io', dali='nvidia.dali', datago='datago')
+
+def environment(peers):
+    "Where DALI's decoder library may be, too"
+    libraries = [str(o.parent) for o in Path(peers).rglob('libnvimgcodec.so.0')] if peers else []
+    paths = [str(here.parents[1]), *([peers] if peers else []), *{str(Path(o).parents[1]) for o in libraries}-{peers}]
+    return {**os.environ, 'PYTHONPATH': ':'.join(paths), 'LD_LIBRARY_PATH': ':'.join([*libraries, os.environ.get('LD_LIBRARY_PATH', '')])}
+
 def one(arm, python=sys.executable, memory=False, **env):
     "Run `arm` in a process of its own; its epochs, and the peak of all its processes' memory in MB"
     p = subprocess.Popen([python, here, '--arm', arm], stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': str(here.parents[1]), **env})
@@ -238,18 +344,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--arm'); parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--fastai', default=sys.executable)
+    parser.add_argument('--peers', default='')
     parser.add_argument('--part', nargs='*', default=['speed', 'growth', 'memory', 'training'])
     args = parser.parse_args()
     if args.arm: print(json.dumps(list(arms[args.arm]()))); return
     for fn in files()+files('val'): Path(fn).read_bytes()     # into the system's own cache
-    res = json.loads(results.read_text()) if results.exists() else {}
+    res,load_before = json.loads(results.read_text()) if results.exists() else {},load()
     has_fastai = not subprocess.run([args.fastai, '-c', 'import fastai'], capture_output=True).returncode
-    names = [o for o in arms if o not in ('1x', '4x', '16x') and (o!='fastai' or has_fastai)]
+    def can(name): return has_fastai if name=='fastai' else not subprocess.run([sys.executable, '-c', f'import {needs[name]}'], capture_output=True,
+        env=environment(args.peers)).returncode if name in needs else True
+    names = [o for o in arms if o not in ('1x', '4x', '16x') and can(o)]
+    print('left out, as not installed:', ', '.join({*arms}-{*names}-{'1x', '4x', '16x'}) or 'nothing')
     if 'speed' in args.part:
         rates,firsts = {o: [] for o in names},{o: [] for o in names}
         for r in range(args.rounds):
             for name in names[::-1] if r%2 else names:     # to and fro, so that nobody is always after the same
-                got,_ = one(name, args.fastai if name=='fastai' else sys.executable)
+                got,_ = one(name, args.fastai if name=='fastai' else sys.executable, **environment(args.peers))
                 rates[name].append(sum(o['images'] for o in got[1:])/sum(o['seconds'] for o in got[1:]))
                 firsts[name].append(got[0]['first'])
                 print(f"{name:26} {rates[name][-1]:10,.0f} images/s, first batch after {1000*firsts[name][-1]:5.0f} ms", flush=True)
@@ -280,11 +390,8 @@ def main():
         res['training'] = dict(ours_s=spread([s for s,_ in mine]), torch_s=spread([s for s,_ in theirs]),
                                ratio=spread([a/b for (a,_),(b,_) in zip(mine, theirs)]),
                                ours_accuracy=spread([o for _,o in mine]), torch_accuracy=spread([o for _,o in theirs]))
-    import torch, PIL, numpy
     from PIL import features
-    cpu = next((o.split(':')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if o.startswith('model name')), platform.machine())
-    res['machine'] = dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(), torch=torch.__version__, pillow=PIL.__version__,
-                          libjpeg_turbo=features.version('libjpeg_turbo'), numpy=numpy.__version__, rounds=args.rounds, date=time.strftime('%Y-%m-%d'))
+    res['machine'] = facts(libjpeg_turbo=features.version('libjpeg_turbo'), rounds=args.rounds, load_before=load_before)
     results.write_text(json.dumps(res, indent=1)+'\n')
     print(json.dumps(res, indent=1))
 

@@ -8,10 +8,11 @@ in float32 and bfloat16. `plain` is what an expert writes: layers of `torch.nn` 
 optimizer; it normalises its batches, and tracks loss and accuracy. All arms of a network start from the same weights, take turns in one
 process, and a ratio is taken round by round. Memory is the peak of an epoch in a process of its own, beyond what it had before the
 first step. Run it on an idle machine."""
-import argparse, gc, json, os, platform, random, statistics, subprocess, sys, time
+import argparse, gc, json, os, random, statistics, subprocess, sys, time
 from functools import partial
 from pathlib import Path
 import torch, torch.nn as nn, torch.nn.functional as F
+from machine import facts, load
 
 here = Path(__file__).resolve()
 size,bs,n_batches,lr,mom,wd = 64,128,20,.01,.9,5e-4
@@ -175,15 +176,11 @@ def main():
     args = parser.parse_args()
     if args.peak: return say_peak(*json.loads(args.peak))
     torch.set_num_threads(2)
-    load = os.getloadavg()[0]
+    load_before = load()
     res = {f"{net} {'bfloat16' if half else 'float32'}": measure(net, half, args.rounds)
            for net in ('resnet8', 'resnet18') if args.only in (None, net) for half in (False, True)}
     settings = dict(size=size, bs=bs, batches=n_batches, lr=lr, mom=mom, wd=wd, rounds=args.rounds, threads=2)
-    info = Path('/proc/cpuinfo').read_text().splitlines()
-    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, cwd=here.parent).stdout.strip()
-    machine = dict(cpu=next((o.split(':')[1].strip() for o in info if o.startswith('model name')), ''), cores=os.cpu_count(),
-                   system=platform.platform(), torch=torch.__version__, load_before=round(load, 2), load_after=round(os.getloadavg()[0], 2),
-                   commit=commit, date=time.strftime('%Y-%m-%d'))
+    machine = facts(load_before=load_before)
     args.out.write_text(json.dumps(dict(settings=settings, machine=machine, arms=res), indent=1)+'\n')
 
 if __name__=='__main__': main()

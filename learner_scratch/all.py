@@ -41,6 +41,7 @@ from learner_scratch.callbacks import *
 from learner_scratch.schedulers import *
 from learner_scratch.train.augment import *
 from learner_scratch.train.optimizers import *
+from learner_scratch.train.muon import *
 from learner_scratch.train.schedules import *
 from learner_scratch.train.accumulation import *
 from learner_scratch.train.precision import *
@@ -60,6 +61,7 @@ from learner_scratch.use.to_torch import to_torch
 from learner_scratch.use.export import ImageInput, load_learner, register_arch, register_loss, register_tfm
 from learner_scratch.research.batchnorm import *
 from learner_scratch.research.resnet import *
+from learner_scratch.research.whitening import *
 from learner_scratch.research.mixup import *
 from learner_scratch.research.smoothing import *
 from learner_scratch.research.papers import *

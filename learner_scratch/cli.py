@@ -65,9 +65,9 @@ measured = dict(
     channels_last=(67.8, 25, 3), bf16=(73.1, 99, 3), residual=(73.0, 105, 3),
     small_first=(74.2, 62, 3), flip=(73.5, 63, 3), weight_decay=(74.3, 61, 3),
     nesterov=(75.8, 61, 3), rate=(76.9, 63, 3), label_smoothing=(77.2, 64, 4),
-    best_simple_cnn=(22.1, 22, 1), strided_shortcut=(76.5, 149, 1), deep_stem=(80.0,
+    smaller=(22.1, 22, 1), strided_shortcut=(76.5, 149, 1), deep_stem=(80.0,
     250, 1), zero_init=(77.1, 124, 1), silu=(77.3, 172, 1), squeeze_excite=(77.0,
-    147, 1), blur=(76.7, 346, 1), best_resnet18=(70.4, 396, 1), best=(77.2, 64, 4))
+    147, 1), blur=(76.7, 346, 1), larger=(70.4, 396, 1))
 
 def show_recipes():
     "Print the recipes with what they reached, and end"
@@ -309,7 +309,7 @@ def pick_recipe(
     "The recipe called `name`, with `options` in place of its own"
     recipe = recipes[name] if name else defaults.get(data, Recipe(bs=32))
     recipe = replace(recipe, **{k: v for k,v in options.items() if v is not None})
-    if recipe.options and not recipe.arch.startswith('resnet'):
+    if recipe.options and 'resnet' not in recipe.arch:
         raise ValueError(f"--arch {recipe.arch} has no {', '.join(recipe.options)}, "
                          'which this recipe sets')
     return recipe
@@ -331,6 +331,7 @@ def scratch_train(
     arch:str=None, # 'simple_cnn' (the default), 'resnet18', ...; a wrong name lists all
     recipe:option("A rung of the ladder, such as 'best'; alone, it shows all",
                   nargs='?', const='list')=None,
+    compile:store_true=False, # Let PyTorch compile the network? Pays in long trainings
     out:str=None, # A new folder for the results (runs/NAME)
 ):
     "Train a network on pictures; keep it, its history, and a report in report.html"
@@ -338,7 +339,7 @@ def scratch_train(
     with refusing('scratch_train'), ExitStack() as stack:
         check_options(dict(**numbers, size=size, workers=workers, seed=seed),
                       dict(**names, recipe=recipe))
-        recipe = pick_recipe(recipe, data, **numbers, **names)
+        recipe = pick_recipe(recipe, data, **numbers, **names, compile=compile or None)
         device,data = find_device(device),data_name(data)
         out = results_folder(out, data, stack)
         dls = open_data(data, size=size, bs=recipe.bs, n_workers=workers, cache=cache,
