@@ -49,7 +49,7 @@ def expert(recipe, compiled=False):
     import numpy as np, math
     torch.manual_seed(int(os.environ.get('SEED', '0')))
     torch.set_num_threads(2)
-    epochs,sizes,shift = dict(best=(5, (.5, .75, .875, 1, 1), 0), long=(18, (.5, .625, .75, .875, 1), 4))[recipe]
+    epochs,sizes,shift = dict(best=(4, (.625, .875, 1, 1), 0), long=(16, (.625, .875, 1, 1), 6))[recipe]
 
     class Pictures:
         def __init__(self, split):

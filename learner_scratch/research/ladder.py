@@ -188,9 +188,8 @@ recipes |= dict(smaller=replace(last, arch='simple_cnn'),
 ascent = dict(
     whitened=dict(arch='whitened_resnet8'),
     muon=dict(opt='muon', nesterov=False, lr=.12, mom=.6),
-    best=dict(epochs=5, sizes=(.5, .75, .875, 1, 1)),
-    long=dict(epochs=18, shift=4, sizes=(.5, .625, .75, .875, 1),
-              label_smoothing=.2))
+    best=dict(epochs=4, sizes=(.625, .875, 1, 1)),
+    long=dict(epochs=16, shift=6))
 recipes |= climb(ascent, recipes['label_smoothing'])
 
 # %% ../../nbs/research/ladder.ipynb #6d2cea09
