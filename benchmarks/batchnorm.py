@@ -15,7 +15,7 @@ here = Path(__file__).resolve()
 
 def derived():
     "The class of the page"
-    space = dict(vars(batchnorm))
+    space = dict(vars(batchnorm), once_differentiable=torch.autograd.function.once_differentiable)
     for cell in json.loads((here.parents[1]/'nbs/research/batchnorm.ipynb').read_text())['cells']:
         source = ''.join(cell['source'])
         wanted = 'class NormaliseChannels', 'class DerivedNorm', 'def wide('

@@ -146,11 +146,12 @@ def rungs(ds, bounded, persistent):
 
 # ---- loaders
 
-def ours(draft=True, cache=False, pipe=False, pillow=False, n=None):
-    "Our loader; on request with our pool's pipe instead of shared memory, and with Pillow's `resize` instead of PyTorch's"
+def ours(draft=True, cache=False, pipe=False, pillow=False, n=None, fast=True):
+    "Our loader; on request with our pool's pipe instead of shared memory, Pillow's `resize` instead of PyTorch's, its decoder instead of simplejpeg"
     import numpy as np, torch
     from PIL import Image
     import learner_scratch.data as data, learner_scratch.support.images as images, learner_scratch.support.workers as workers
+    if not fast: images.simplejpeg = None
     if pipe: workers.WorkerPool.__init__.__defaults__ = (*workers.WorkerPool.__init__.__defaults__[:-1], 0)
     if pillow: images.resize = lambda x, size: torch.from_numpy(np.array(Image.fromarray(x.numpy()).resize((size, size), Image.Resampling.BICUBIC)))
     fns = files()
@@ -226,7 +227,7 @@ def datago():
     def epoch():
         client = DatagoClient(json.dumps(config))
         def samples():
-            for _ in range(n): yield torch.from_numpy(np.array(client.get_sample_auto_convert()['image']))
+            for _ in range(n): yield torch.from_numpy(np.array(client.get_sample_auto_convert()['image'].convert('RGB')))
         it = samples()
         while xs := list(islice(it, bs)): yield len(torch.stack(xs).float().div_(255))
         client.stop()
@@ -253,8 +254,9 @@ arms = {
     'script': script, 'spdl': spdl, 'dali': dali, 'datago': datago,
     'chapter': lambda: rungs(Floats(files()), False, False), 'bounded': lambda: rungs(Floats(files()), True, False),
     'persistent': lambda: rungs(Floats(files()), True, True), 'uint8': lambda: rungs(Bytes(files()), True, True),
-    'our pool, pipe': lambda: ours(False, pipe=True, pillow=True), 'our pool': lambda: ours(False, pillow=True),
-    'resize': lambda: ours(False), 'draft': ours, 'draft, pipe': lambda: ours(pipe=True), 'cache': lambda: ours(cache=True),
+    'our pool, pipe': lambda: ours(False, pipe=True, pillow=True, fast=False), 'our pool': lambda: ours(False, pillow=True, fast=False),
+    'resize': lambda: ours(False, fast=False), 'draft': lambda: ours(fast=False), 'draft, pipe': lambda: ours(pipe=True, fast=False),
+    'simplejpeg': ours, 'cache': lambda: ours(cache=True),
     '1x': lambda: ours(n=2000), '4x': lambda: ours(n=8000), '16x': lambda: ours(n=32000)}
 
 # ---- a whole training, from the start of the process
@@ -363,11 +365,12 @@ def main():
                 rates[name].append(sum(o['images'] for o in got[1:])/sum(o['seconds'] for o in got[1:]))
                 firsts[name].append(got[0]['first'])
                 print(f"{name:26} {rates[name][-1]:10,.0f} images/s, first batch after {1000*firsts[name][-1]:5.0f} ms", flush=True)
-        best = max((o for o in names if o.startswith('torch') and 'our' not in o), key=lambda o: median(rates[o]))
+        best = max((o for o in names if o.startswith('torch') and 'around' not in o), key=lambda o: median(rates[o]))
         res['torch_best'] = best
         res['speed'] = {o: dict(images_per_second=spread(rates[o]), first_batch_ms=spread([1000*x for x in firsts[o]]),
                                 **{f'ratio_to_{k}': spread([a/b for a,b in zip(rates[o], rates[p])])
-                                   for k,p in dict(torch=best, ours_in_torch='torch around our Dataset', decode='decode + resize').items()})
+                                   for k,p in dict(torch=best, ours_in_torch='torch around our Dataset', decode='decode + resize', jpegs='decode + resize, simplejpeg', script='script').items()
+                                   if p in names})
                         for o in names}
     best = res.get('torch_best', 'torch')
     if 'growth' in args.part:
@@ -379,7 +382,7 @@ def main():
         res['growth'] = {o: spread(c) for o,c in costs.items()}
     if 'memory' in args.part:
         res['memory'] = {o: spread([one(o, memory=True, EPOCHS='2')[1] for _ in range(min(args.rounds, 3))])
-                         for o in (best, 'torch around our Dataset', 'draft', 'cache')}
+                         for o in (best, 'torch around our Dataset', 'simplejpeg', 'cache', 'script') if o in names}
     if 'training' in args.part:
         prefetch = int(best.split()[-1]) if 'prefetch' in best else 2
         mine,theirs = [],[]

@@ -9,7 +9,7 @@ is looked at, and runs through workers, decoding, training and a validation afte
 measured before and after each run; a minute is 480 of them. The arms take turns. `curve` has the steps and the validation accuracy at the end of
 each epoch; an arm has several runs of different length, as each length has its own schedule.
 
-ours: `scratch_train --cache --recipe best`, and `--recipe long`. expert: the same recipe in plain PyTorch, with torch's loader around Pillow with
+ours: `scratch_train --cache --recipe best`, with its four epochs and with two, and `--recipe long`. expert: the same recipe in plain PyTorch, with torch's loader around Pillow with
 draft, layers of torch.nn, bfloat16, channels-last, Muon by hand; compiled too. lightning: torchvision's resnet18, SGD and OneCycleLR, bf16-mixed,
 torchvision's transforms. fastai: `xresnet18`, `fit_one_cycle`, label smoothing, random crops and flips as in its own Imagenette script, float32
 (its mixed precision is for GPUs), channels-last. Run it on an idle machine."""
@@ -24,12 +24,12 @@ mean,std = [.465, .457, .430],[.274, .269, .292]
 
 # ---- ours
 
-def ours(recipe):
+def ours(recipe, *more):
     "From the command's own files; what lies before the first epoch counts before it"
     with TemporaryDirectory() as tmp:
         out = Path(tmp)/'run'
         command = Path(sys.executable).parent/'scratch_train'
-        args = ['--data', 'imagenette', '--cache', '--recipe', recipe, '--seed', os.environ.get('SEED', '0'), '--out', str(out)]
+        args = ['--data', 'imagenette', '--cache', '--recipe', recipe, '--seed', os.environ.get('SEED', '0'), '--out', str(out), *more]
         done = subprocess.run([command, *args], env={**os.environ, 'NO_BAR': '1'}, capture_output=True, text=True)
         if done.returncode: raise SystemExit(done.stderr[-2000:])
         rows = list(csv.DictReader((out/'history.csv').open()))
@@ -42,14 +42,15 @@ def ours(recipe):
 
 # ---- an expert's PyTorch
 
-def expert(recipe, compiled=False):
+def expert(recipe, compiled=False, epochs=None):
     import torch, torch.nn as nn, torch.nn.functional as F
     from PIL import Image
     from torch.utils.data import DataLoader
     import numpy as np, math
     torch.manual_seed(int(os.environ.get('SEED', '0')))
     torch.set_num_threads(2)
-    epochs,sizes,shift = dict(best=(4, (.625, .875, 1, 1), 0), long=(16, (.625, .875, 1, 1), 6))[recipe]
+    n,sizes,shift = dict(best=(4, (.625, .875, 1, 1), 0), long=(16, (.625, .875, 1, 1), 6))[recipe]
+    epochs = epochs or n
 
     class Pictures:
         def __init__(self, split):
@@ -213,24 +214,52 @@ def fastai(epochs):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, 1e-2)
     return curve
 
-arms = {'ours, best': ('ours', lambda: ours('best')), 'ours, long': ('ours', lambda: ours('long')),
-        'expert, best': ('expert', lambda: expert('best')), 'expert, long': ('expert', lambda: expert('long')),
+arms = {'ours, 2 epochs of best': ('ours', lambda: ours('best', '--epochs', '2')), 'ours, best': ('ours', lambda: ours('best')), 'ours, long': ('ours', lambda: ours('long')),
+        'expert, 2 epochs of best': ('expert', lambda: expert('best', epochs=2)), 'expert, best': ('expert', lambda: expert('best')), 'expert, long': ('expert', lambda: expert('long')),
         'expert compiled, best': ('expert', lambda: expert('best', True)), 'expert compiled, long': ('expert', lambda: expert('long', True)),
         **{f'lightning, {n} epochs': ('lightning', lambda n=n: lightning(n)) for n in (2, 8)},
-        **{f'fastai, {n} epochs': ('fastai', lambda n=n: fastai(n)) for n in (1, 5)}}
+        **{f'fastai, {n} epochs': ('fastai', lambda n=n: fastai(n)) for n in (1, 4, 5)}}
 
 def rows():
     file = here.with_suffix('.json')
     return json.loads(file.read_text())['rows'] if file.exists() else []
+
+def plot(file):
+    "Accuracy over time; for each arm, its runs of different length"
+    import matplotlib
+    matplotlib.use('agg')
+    import matplotlib.pyplot as plt
+    fig,ax = plt.subplots(figsize=(7, 3.4))
+    names = dict(ours='learner_scratch', expert='the same recipe in plain PyTorch', lightning='Lightning, ResNet-18', fastai='fastai, xresnet18')
+    styles = dict(ours=('C0', 'o'), expert=('C1', 's'), lightning=('C2', '^'), fastai=('C3', 'D'))
+    for kind,name in names.items():
+        some = [o for o in rows() if o['kind']==kind and 'compiled' not in o['arm'] and o['seed']==0]
+        for i,o in enumerate(some):
+            colour,marker = styles[kind]
+            x,y = zip(*o['curve'])
+            ax.plot(x, [100*v for v in y], '-', lw=1, color=colour)
+            ax.plot(x[-1], 100*y[-1], marker, color=colour, ms=5, label=name if not i else None)
+    ax.axvline(480, ls=':', lw=.8, color='gray')
+    ax.axvline(1920, ls=':', lw=.8, color='gray')
+    ax.set(xscale='log', xlabel='time in reference steps (480, dotted, are about a minute of two cores)', ylabel='validation accuracy (%)', ylim=(20, 90))
+    ticks = [60, 120, 240, 480, 960, 1920, 3840, 7680]
+    ax.set_xticks(ticks, map(str, ticks))
+    ax.minorticks_off()
+    ax.legend(fontsize=8, loc='lower right')
+    for o in (*ax.spines.values(),): o.set_color('gray')
+    ax.tick_params(colors='gray'); ax.xaxis.label.set_color('gray'); ax.yaxis.label.set_color('gray')
+    fig.savefig(file, dpi=150, bbox_inches='tight', transparent=False)
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--only', nargs='*', default=['ours', 'expert', 'lightning', 'fastai'])
     parser.add_argument('--rounds', type=int, default=1)
     parser.add_argument('--peers', default=sys.executable)
+    parser.add_argument('--plot', help='draw the rows that are there into this file, and train nothing')
     parser.add_argument('--arm', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.arm: return print(json.dumps([(round(t, 2), round(a, 4)) for t,a in arms[args.arm][1]()]))
+    if args.plot: return plot(args.plot)
     from machine import facts, load
     from reference import reference_ms
     for seed in range(args.rounds):

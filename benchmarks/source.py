@@ -7,7 +7,7 @@ which need no transport and no fork, but share one interpreter lock; `here`, wit
 loader; `train` is an epoch of the ladder's ResNet-8 in bfloat16 (full size, no cache), fed by it; `python` is the loader with an
 `item_tfms` that computes in Python for a millisecond or so. Each on 1 core with 1 worker, 2 with 2, and 4 workers on all cores that there
 are (`taskset` can take cores away, not add them). Every figure is from a process of its own, the arms take turns; images per second of
-the second epoch, medians over the rounds. Run it on an idle machine. Writes benchmarks/source.json."""
+the second epoch (of a fifth of the pictures, where something else takes the time), medians over the rounds. Run it on an idle machine. Writes benchmarks/source.json."""
 import argparse, json, os, platform, statistics, subprocess, sys, time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +46,7 @@ def measure(kind, load, n_workers):
     from learner_scratch.all import (DataLoader, DataLoaders, Dataset, Learner, Normalize, SGD, SetupLearnerCB, URLs, channels_first,
                                      cross_entropy, get_image_files, parent_label, resnet8, untar_data)
     files = get_image_files(untar_data(URLs.IMAGENETTE_160)/'train')
+    if load!='read': files = files[::5]
     ds = Dataset(files, files.map(parent_label).unique().val2idx(), size)
     dl = DataLoader(ds, bs, shuffle=True, n_workers=n_workers if kind=='processes' else 0, item_tfms=[slow_python]*(load=='python'))
     if load!='train': torch.set_num_threads(1)
@@ -83,12 +84,12 @@ def main():
     pythons = {platform.python_version(): sys.executable, **dict(o.split('=') for o in args.python)}
     for name,python in pythons.items():
         for some,n_workers in ((cores[:1], 1), (cores[:2], 2), (cores, 4)):
-            for load in ('read', 'train', 'python'):
+            for what in ('read', 'train', 'python'):
                 rates = {'processes': [], 'threads': [], 'here': []}
                 for r in range(args.rounds):
-                    for kind in list(rates)[::-1 if r%2 else 1]: rates[kind].append(run(python, kind, load, some, n_workers))
+                    for kind in list(rates)[::-1 if r%2 else 1]: rates[kind].append(run(python, kind, what, some, n_workers))
                 ratio = statistics.median(a/b for a,b in zip(rates['threads'], rates['processes']))
-                rows.append(dict(python=name, cores=len(some), workers=n_workers, load=load, threads_to_processes=round(ratio, 2),
+                rows.append(dict(python=name, cores=len(some), workers=n_workers, load=what, threads_to_processes=round(ratio, 2),
                                  **{k: round(statistics.median(v)) for k,v in rates.items()}))
                 print(rows[-1], flush=True)
     machine = facts(rounds=args.rounds, load_before=load_before)

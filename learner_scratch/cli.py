@@ -67,7 +67,8 @@ measured = dict(
     nesterov=(75.8, 61, 3), rate=(76.9, 63, 3), label_smoothing=(77.2, 64, 4),
     smaller=(22.1, 22, 1), strided_shortcut=(76.5, 149, 1), deep_stem=(80.0,
     250, 1), zero_init=(77.1, 124, 1), silu=(77.3, 172, 1), squeeze_excite=(77.0,
-    147, 1), blur=(76.7, 346, 1), larger=(70.4, 396, 1))
+    147, 1), blur=(76.7, 346, 1), larger=(70.4, 396, 1), best=(83.9, 40, 8),
+    long=(87.3, 154, 4))
 
 def show_recipes():
     "Print the recipes with what they reached, and end"

@@ -195,12 +195,12 @@ def one_epoch(self:Learner,
     if dl is None: dl = self.dls.train if train else self.dls.valid
     self.training,self.dl,self.num = train,dl,-1
     self.model.train(train)
+    if train and self.opt: self.opt.zero_grad()     # a cancelled epoch's
     with torch.set_grad_enabled(train): self.phase('epoch', self.all_batches)
 
 @patch
 def all_batches(self:Learner):
     "The work of one epoch"
-    if self.training: self.opt.zero_grad()     # a cancelled epoch may have left some
     for self.batch in self.dl:     # `for` can set an attribute
         self.num,self.idxs = self.num+1,getattr(self.dl, 'idxs', None)
         self.one_batch()
@@ -249,14 +249,14 @@ def fit(self:Learner,
 ):
     "Train for `n_epochs`, and validate after each"
     check_fit(n_epochs, self.model, self.dls, self.loss_func, start_epoch)
-    epochs = partial(self.all_epochs, start_epoch, self.lr)
-    self.run(epochs, cbs, n_epochs=n_epochs, opt=self.create_opt(lr))
+    epochs,opt = partial(self.all_epochs, self.lr),self.create_opt(lr)
+    self.run(epochs, cbs, n_epochs=n_epochs, start_epoch=start_epoch, opt=opt)
 
 @patch
-def all_epochs(self:Learner, start_epoch, lr_before):
+def all_epochs(self:Learner, lr_before):
     "The work of a fit"
     if self.lr is not lr_before: self.opt = self.create_opt()     # set by a callback
-    for self.epoch in range(start_epoch, self.n_epochs):
+    for self.epoch in range(self.start_epoch, self.n_epochs):
         self.one_epoch(True)
         if self.dls.valid is not None: self.one_epoch(False)
 

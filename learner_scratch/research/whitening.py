@@ -36,7 +36,7 @@ class WhitenConv(BufferModule):
 
     def forward(self,
         x:Tensor, # Shape (bs,ni,h,w)
-    ) -> Tensor: # Shape (bs,2*n_filters,h/stride,w/stride)
+    ) -> Tensor: # Shape (bs,2*n_filters,h',w'); h/stride, w/stride for even numbers
         "Each patch in each direction, and its negative"
         pad = (self.ks-self.stride+1)//2
         return F.conv2d(x, self.w, self.b, self.stride, padding=pad)
@@ -45,7 +45,7 @@ class WhitenConv(BufferModule):
 @patch
 @torch.no_grad()
 def whiten(self:WhitenConv,
-    x:Tensor, # Normalised pictures, shape (bs,ni,h,w); some hundred are enough
+    x:Tensor, # Normalised pictures, shape (bs,ni,h,w); a hundred are enough
     eps:float=.05, # Added to each variance
 ):
     "Take the filters from the patches of `x`"
@@ -100,7 +100,7 @@ def whitened_resnet8(
 # %% ../../nbs/research/whitening.ipynb #ed95681f
 def whiten_first(
     model, # May have a WhitenConv, as its first layer
-    pictures, # Called for some, as the model gets them; shape (bs,ni,h,w)
+    pictures, # A function that returns a batch, ready for the model; shape (bs,ni,h,w)
 ):
     "Make the filters of a `WhitenConv`, if there is one"
     for _,m in model.named_modules():

@@ -62,7 +62,7 @@ class Compile(Callback):
 
     def around_fit(self):
         model = self.model
-        if self.compiled is None or self.compiled.model is not model:
+        if getattr(self.compiled, 'model', None) is not model:     # none yet, or a copy's
             self.compiled = CompiledForward(model, **self.options)
         vars(model)['forward'] = self.compiled
         yield
