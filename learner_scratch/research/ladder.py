@@ -195,7 +195,8 @@ recipes |= climb(ascent, recipes['label_smoothing'])
 # %% ../../nbs/research/ladder.ipynb #6d2cea09
 best = recipes['best']
 without = dict(
-    whitening=dict(options=dict(whitened=False)), maximum=dict(options=dict(pooled=False)),
+    whitening=dict(options=dict(whitened=False)),
+    maximum=dict(options=dict(pooled=False)),
     quick_statistics=dict(options=dict(share=.1)),
     muon=dict(opt='sgd', nesterov=True, lr=.3, mom=.9), flip=dict(flip=False),
     small_first=dict(sizes=()), weight_decay=dict(wd=None),

@@ -62,7 +62,7 @@ class Compile(Callback):
 
     def around_fit(self):
         model = self.model
-        if getattr(self.compiled, 'model', None) is not model:     # none yet, or a copy's
+        if getattr(self.compiled, 'model', None) is not model:     # none, or a copy's
             self.compiled = CompiledForward(model, **self.options)
         vars(model)['forward'] = self.compiled
         yield

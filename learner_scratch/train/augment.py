@@ -30,7 +30,7 @@ class Flip:
 
 # %% ../../nbs/train/augment.ipynb #18e6371b
 def mirrored_places(
-    i:Tensor, # Places along an axis, from 1-n to 2*n-2; those outside 0 to n-1 don't exist
+    i:Tensor, # Places along an axis, from 1-n to 2*n-2; some beyond its ends
     n:int, # Length of the axis
 ) -> Tensor: # The same shape, from 0 to n-1
     "For each place beyond an edge, the one as far on this side of it"
@@ -39,7 +39,7 @@ def mirrored_places(
 
 # %% ../../nbs/train/augment.ipynb #6acc5ffd
 class Shift:
-    "Move each picture by up to `n` pixels up or down, left or right; edges are mirrored"
+    "Move each picture by up to `n` pixels, up or down and left or right"
     def __init__(self,
         n:int=4, # Pixels
     ): self.n = as_count(n, 'n', 1)
@@ -50,7 +50,7 @@ class Shift:
     ) -> Tensor: # The same shape
         bs,h,w,_ = x.shape
         if self.n>=min(h, w):
-            raise ValueError(f'pictures of {h}×{w} pixels cannot be shifted by {self.n}')
+            raise ValueError(f'pictures of {h}×{w} cannot be shifted by {self.n}')
         down,right = ((2*self.n+1)*uniform(seeds, 2)).long().sub(self.n).unbind(1)
         rows = mirrored_places(torch.arange(h)+down[:,None], h).to(x.device)    # (bs,h)
         cols = mirrored_places(torch.arange(w)+right[:,None], w).to(x.device)   # (bs,w)

@@ -35,7 +35,8 @@ def orthogonalised(
     "`u` as a matrix with a row for each filter, orthogonalised"
     last = u.permute(0, 2, 3, 1) if u.ndim==4 else u
     if u.ndim==4 and last.is_contiguous():
-        return newton_schulz(last.flatten(1), n_steps).view(last.shape).permute(0, 3, 1, 2)
+        even = newton_schulz(last.flatten(1), n_steps).view(last.shape)
+        return even.permute(0, 3, 1, 2)
     return newton_schulz(u.flatten(1), n_steps).view(u.shape)
 
 # %% ../../nbs/train/muon.ipynb #25ab9980
