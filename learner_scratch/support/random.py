@@ -32,8 +32,9 @@ def seed_cpu(
 # %% ../../nbs/support/random.ipynb #bbf3ebbc
 def get_random_states() -> tuple: # For set_random_states
     "The states of Python's, NumPy's and PyTorch's random numbers, with the GPUs"
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    if torch.backends.mps.is_available(): gpus = [torch.mps.get_rng_state()]
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), gpus
 
 # %% ../../nbs/support/random.ipynb #d5f8c5aa
 def set_random_states(
@@ -43,7 +44,9 @@ def set_random_states(
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])
-    if states[3]: torch.cuda.set_rng_state_all(states[3])
+    if not states[3]: return
+    if torch.backends.mps.is_available(): torch.mps.set_rng_state(states[3][0])
+    else: torch.cuda.set_rng_state_all(states[3])
 
 # %% ../../nbs/support/random.ipynb #45d11071
 @contextmanager

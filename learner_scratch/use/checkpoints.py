@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['recorded', 'quiet', 'named_cbs', 'own_sampler', 'with_random_array', 'write_checkpoint', 'sync_folder',
-           'read_checkpoint', 'newest_checkpoint', 'checkpoint_files', 'run_facts', 'data_facts', 'callback_facts',
-           'code_sum', 'check_same_run', 'CheckpointCallback', 'only_writer']
+           'read_checkpoint', 'newest_checkpoint', 'checkpoint_files', 'step_of', 'run_facts', 'data_facts', 'digest',
+           'shortened', 'made_with', 'described', 'code_sum', 'check_same_run', 'CheckpointCallback', 'only_writer']
 
 # %% ../../nbs/use/checkpoints.ipynb #58497a0b
-import os, signal, sys, threading, time, warnings
+import errno, math, os, signal, sys, threading, time, warnings
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from inspect import signature
 from pathlib import Path
 import torch
 from fastcore.basics import patch
+from fastcore.foundation import L
 from ..callbacks import Callback, Recorder
 from ..data import DataLoader
 from ..learner import CancelFitException, Learner
@@ -26,7 +28,7 @@ from ..support.random import get_random_states, set_random_states
 from ..train import optimizers     # brings state_dict
 from ..train.accumulation import GradientAccumulation
 from ..train.schedules import ParamScheduler
-from .files import from_json, read_all, register_kind, to_json, write_file
+from .files import from_json, read_all, register_kind, sum_of, to_json, write_file
 from ..watch.trackers import lower_is_better
 
 # %% ../../nbs/use/checkpoints.ipynb #241c8ecd
@@ -141,16 +143,19 @@ def state_dict(self:Learner) -> dict: # For load_state_dict; tensors aren't copi
 @patch
 def load_state_dict(self:Learner,
     state:dict, # From state_dict, of a learner made alike
+    strict:bool=True, # Must each callback of the state be here?
 ):
     "Go on from `state`, in a fit that has begun"
     cbs = named_cbs(self)
-    if odd := sorted(set(state['cbs'])-set(cbs)):
+    odd = sorted(set(state['cbs'])-set(cbs))
+    if odd and strict:
         raise ValueError(f'this fit lacks callbacks of the state: {", ".join(odd)}')
     self.model.load_state_dict(state['model'])
     self.opt.load_state_dict(state['opt'])
     for p,g in zip(self.model.parameters(), state['grads'], strict=True):
         p.grad = None if g is None else torch.empty_like(p).copy_(g)
-    for k,v in state['cbs'].items(): cbs[k].load_state_dict(v)
+    for k,v in state['cbs'].items():
+        if k in cbs: cbs[k].load_state_dict(v)
     if state['num'] is not None: self.num = state['num']
     if state['sampler']: self.dls.train.sampler.load_state_dict(state['sampler'])
     set_random_states(state['random'])
@@ -187,6 +192,8 @@ def sync_folder(folder):
     if os.name=='nt': return
     fd = os.open(folder, os.O_RDONLY)
     try: os.fsync(fd)
+    except OSError as e:     # some network folders have no such call
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP): raise
     finally: os.close(fd)
 
 # %% ../../nbs/use/checkpoints.ipynb #32f6c93c
@@ -202,18 +209,24 @@ def read_checkpoint(
 # %% ../../nbs/use/checkpoints.ipynb #f32881d9
 def newest_checkpoint(
     folder:Path, # Of a run
+    step:int=None, # After at most so many training batches; None is any number
 ) -> dict: # From read_checkpoint; None if there is none
     "The newest checkpoint that is undamaged"
-    for path in sorted(checkpoint_files(folder), reverse=True):
+    files = [o for o in checkpoint_files(folder) if step is None or step_of(o)<=step]
+    for path in reversed(files):
         try: return read_checkpoint(path)
+        except PermissionError: raise     # not damaged
         except (ValueError, OSError) as e:
             warnings.warn(f'{path.name} is left out: {e}', stacklevel=2)
-    if checkpoint_files(folder):
-        raise ValueError(f'no checkpoint in {folder} is readable')
+    if files: raise ValueError(f'no checkpoint in {folder} is readable')
 
 def checkpoint_files(folder):
     "The files of `folder` that are named as checkpoints, the oldest first"
     return sorted(Path(folder).glob('checkpoint-*.safetensors'))
+
+def step_of(path):
+    "Training batches before the checkpoint `path`"
+    return int(path.stem.split('-')[1])
 
 # %% ../../nbs/use/checkpoints.ipynb #cff4fd3c
 def run_facts(
@@ -221,20 +234,24 @@ def run_facts(
 ) -> dict: # Of texts and numbers
     "What must be the same when a run goes on"
     facts = dict(epochs=learn.n_epochs, **data_facts(learn.dls.train))
+    if learn.dls.valid is not None:
+        facts |= {f'validation {k}': v for k,v in data_facts(learn.dls.valid).items()}
     facts |= {f'weight {k}': f'{tuple(x.shape)} {x.dtype}'
               for k,x in learn.model.state_dict().items()}
+    facts['frozen'] = [i for i,p in enumerate(learn.model.parameters())
+                       if not p.requires_grad]
     for i,g in enumerate(learn.opt.param_groups):
         facts |= {f'optimizer group {i}, {k}': v for k,v in g.items()
                   if isinstance(v, (int, float, str))}
-    facts |= {'optimizer': type(learn.opt).__name__}
-    facts |= {k: callback_facts(cb) for k,cb in named_cbs(learn).items()
-              if type(cb).__name__ not in quiet}
-    parts = [m for _,m in learn.model.named_modules()]
-    cbs = [cb for cb in learn.cbs if type(cb).__name__ not in quiet]
-    kinds = {type(o).__qualname__: code_sum(type(o)) for o in (*parts, *cbs)}
+    cbs = {k: cb for k,cb in named_cbs(learn).items()
+           if type(cb).__name__ not in quiet}
+    parts = {f'layer {k}': m for k,m in learn.model.named_modules()}
+    for k,o in (parts | cbs).items(): facts[k] = shortened(made_with(o))
+    kinds = {type(o).__qualname__: code_sum(type(o)) for o in (parts | cbs).values()}
     facts |= {f'code of {k}': v for k,v in kinds.items()}
-    python = '.'.join(map(str, sys.version_info[:2]))     # bytecode depends on it
-    return facts | {'python': python, 'code of the loss': code_sum(learn.loss_func)}
+    facts |= {'optimizer': type(learn.opt).__name__, 'loss': described(learn.loss_func),
+              'metrics': described(L(learn.metrics))}
+    return facts | {'python': '.'.join(map(str, sys.version_info[:2]))}     # its bytecode
 
 # these change nothing, so they may come and go; add your own
 quiet = {'CheckpointCallback', 'ProgressCallback', 'CSVLogger', 'Profiler',
@@ -249,41 +266,67 @@ def data_facts(dl):
         is_path = isinstance(o, (str, os.PathLike))
         return '/'.join(Path(o).parts[-2:]) if is_path else repr(o)
     names = None if files is None else ' '.join(map(name, files))
-    return dict(items=len(ds) if hasattr(ds, '__len__') else None,
-                batch_size=getattr(dl, 'bs', getattr(dl, 'batch_size', None)),
-                files=names and sha256(names.encode()).hexdigest()[:16])
+    few = described(list(ds[:100])) if isinstance(ds, (list, tuple)) else None
+    facts = dict(items=len(ds) if hasattr(ds, '__len__') else None,
+                 batch_size=getattr(dl, 'bs', getattr(dl, 'batch_size', None)),
+                 files=names and digest(names), first_items=few and digest(few))
+    if not isinstance(dl, DataLoader): return facts
+    tfms = dict(item_tfms=dl.source.item_tfms, batch_tfms=dl.delivery.batch_tfms)
+    return facts | {k: shortened(described(list(v))) for k,v in tfms.items()} | dict(
+        sampler=described(dl.sampler))
 
-def callback_facts(cb):
-    "The numbers and texts that `cb` was made with"
-    names = [k for k in signature(type(cb).__init__).parameters if k!='self']
-    known = {k: vars(cb).get(k) for k in names}
-    return ', '.join(f'{k}={v!r}' for k,v in known.items() if isinstance(v, (int, float, str)))
+def digest(text): return sha256(text.encode()).hexdigest()[:16]
+
+def shortened(text): return text if len(text)<80 else f'{text[:50]}… {digest(text)}'
+
+def made_with(o, depth=4):
+    "What `o` still has of its class's arguments"
+    try: names = signature(type(o).__init__).parameters
+    except (TypeError, ValueError): return ''
+    known = {k: described(v, depth-1) for k,v in getattr(o, '__dict__', {}).items() if k in names}
+    return ', '.join(f'{k}={v}' for k,v in known.items())
+
+def described(o, depth=4):
+    "A text of what `o` is made of, which is the same in another process"
+    again = partial(described, depth=depth-1)
+    if o is None or isinstance(o, (bool, int, float, str)): return repr(o)
+    if not depth or isinstance(o, (torch.device, os.PathLike)): return type(o).__name__
+    if isinstance(o, torch.Tensor): return f'{tuple(o.shape)} {sum_of(o.detach().cpu())[:8]}'
+    if isinstance(o, dict): return '{' + ', '.join(f'{k}: {again(v)}' for k,v in o.items()) + '}'
+    if isinstance(o, (list, tuple)) or type(o).__name__=='L': return f'[{", ".join(map(again, o))}]'
+    if isinstance(o, partial): return f'{again(o.func)} with {again([*o.args, o.keywords])}'
+    if hasattr(o, '__self__') and not isinstance(o.__self__, type(sys)):     # a method
+        return f'{again(o.__self__)}.{getattr(o, "__name__", "")}'
+    if hasattr(o, '__code__') or isinstance(o, type):
+        cells = [c.cell_contents for c in getattr(o, '__closure__', None) or ()]
+        return f'{o.__qualname__} {code_sum(o)}' + (f' of {again(cells)}' if cells else '')
+    return f'{type(o).__qualname__}({made_with(o, depth)})'
 
 def code_sum(o):
     "A sum of the bytecode and constants of a function, or of a class's own methods"
-    o = getattr(o, 'func', o)     # of a partial
-    if not (isinstance(o, type) or hasattr(o, '__code__')): o = type(o)
     functions = vars(o).values() if isinstance(o, type) else [o]
     def text(code):
         inner = [text(c) if hasattr(c, 'co_code') else repr(c) for c in code.co_consts]
         return f'{code.co_code} {code.co_names} {inner}'
     codes = [text(f.__code__) for f in functions if hasattr(f, '__code__')]
-    return sha256(' '.join(codes).encode()).hexdigest()[:16]
+    return digest(' '.join(codes))
 
 # %% ../../nbs/use/checkpoints.ipynb #d2e705f9
 def check_same_run(
     old:dict, # run_facts of the checkpoint
     new:dict, # And of the fit that wants to go on
     folder, # Of the checkpoint, for the error
+    strict:bool=True, # An error, or a warning?
 ):
-    "Raise an error that names what differs"
+    "Name what differs, in an error or a warning"
     odd = [k for k in (*old, *new) if old.get(k)!=new.get(k)]
     if not odd: return
     k = odd[0]
     more = f' ({len(set(odd))-1} more differences)'*(len(set(odd))>1)
-    raise ValueError(f'the run in {folder} had {k} = {old.get(k)}, this one has '
-                     f'{new.get(k)}{more}: go on with the same settings, '
-                     'or begin a new run in another folder')
+    said = f'the run in {folder} had {k} = {old.get(k)}, this one has {new.get(k)}{more}'
+    if not strict: warnings.warn(said, stacklevel=2); return
+    raise ValueError(f'{said}: go on with the same settings, or begin a new run in '
+                     'another folder')
 
 # %% ../../nbs/use/checkpoints.ipynb #87a3a1c3
 class CheckpointCallback(Callback):
@@ -296,23 +339,29 @@ class CheckpointCallback(Callback):
         every_epoch:bool=True, # One after each epoch?
         keep_last:int=2, # Checkpoints that are kept
         keep_best:str=None, # And that of the best epoch by this column of history
+        keep_first:bool=False, # And one from before the first batch?
         resume:bool=False, # Go on from the newest checkpoint, if there is one?
+        strict:bool=True, # Is another setting than the checkpoint's an error?
     ):
-        self.folder,self.resume = Path(folder).expanduser(),resume
+        self.folder,self.resume,self.strict = Path(folder).expanduser(),resume,strict
         n,minutes = every_n_batches,every_minutes
         self.every_n_batches = n and as_count(n, 'every_n_batches', 1)
         self.every_minutes = minutes and as_number(minutes, 'every_minutes', 0)
         self.every_epoch = every_epoch
         self.keep_last = as_count(keep_last, 'keep_last', 1)
-        self.keep_best,self.best,self.best_name = keep_best,None,None
-        self.n_step,self.saved_at,self.wanted,self.stops,self.is_cut = 0,0.,None,0,False
+        self.keep_best,self.keep_first,self.best,self.best_name = keep_best,keep_first,None,None
+        self.n_step,self.saved_at,self.stops,self.is_cut = 0,0.,0,False
+        self.facts = self.wanted = self.loaded = None
 
     def around_fit(self):
         with only_writer(self.folder), self.stopping(): yield
 
     def before_fit(self):
-        self.n_step,self.saved_at,self.wanted = 0,time.monotonic(),None
-        self.best,self.best_name = None,None
+        self.n_step,self.saved_at = 0,time.monotonic()
+        self.best = self.best_name = self.facts = self.wanted = self.loaded = None
+        if self.keep_best and self.keep_best not in self.recorder.columns:
+            raise LookupError(f'keep_best={self.keep_best!r} is no column of history: '
+                              f'{", ".join(self.recorder.columns)}')
         within = self.every_n_batches or self.every_minutes is not None
         if within and own_sampler(self.dls.train) is None:
             raise TypeError('within an epoch, only a DataLoader of ours can go on: '
@@ -325,6 +374,7 @@ class CheckpointCallback(Callback):
             raise ValueError(f'{self.folder} has checkpoints of a run: go on with it '
                              'by resume=True, or name another folder')
         if found: self.go_on(found)
+        elif self.keep_first: self.save(0, True)
 
 # %% ../../nbs/use/checkpoints.ipynb #d6b46dec
 @patch
@@ -332,21 +382,31 @@ def go_on(self:CheckpointCallback,
     found:dict, # From read_checkpoint
 ):
     "Begin where the checkpoint was written"
-    check_same_run(found['run'], self.facts, self.folder)
+    check_same_run(found['run'], self.facts, self.folder, self.strict)
     self.learner.start_epoch,self.n_step = found['epoch'],found['step']
     # damaged files must not count as the last ones
     newer = [o for o in checkpoint_files(self.folder) if o.name>self.path().name]
     for o in newer: o.rename(o.with_suffix('.damaged'))
-    if found['state']['num'] is None: self.learner.load_state_dict(found['state'])
-    else: self.wanted = found['state']
+    state,n = found['state'],found['state']['num']
+    place = f'epoch {found["epoch"]}' + (f', batch {n+1}' if n is not None else '')
+    is_over = found['epoch']==self.n_epochs
+    self.learner.logger(f'the run in {self.folder} ' +
+                        ('is over: nothing is left to train' if is_over
+                         else f'goes on at {place}'))
+    if n is None: self.learner.load_state_dict(state, self.strict)
+    # a callback may set learn.lr in before_fit: then there's another optimizer
+    if n is None: self.loaded = self.opt,state['opt']
+    else: self.wanted = state
 
+# %% ../../nbs/use/checkpoints.ipynb #09656f72
 @patch
 def before_epoch(self:CheckpointCallback):
     self.is_cut = False
-    if self.wanted: self.learner.load_state_dict(self.wanted)
-    self.wanted = None
+    if self.wanted: self.learner.load_state_dict(self.wanted, self.strict)
+    if self.loaded and self.loaded[0] is not self.opt:
+        self.opt.load_state_dict(self.loaded[1])
+    self.wanted = self.loaded = None
 
-# %% ../../nbs/use/checkpoints.ipynb #09656f72
 @patch
 def after_batch(self:CheckpointCallback):
     if not self.training: return
@@ -354,10 +414,7 @@ def after_batch(self:CheckpointCallback):
     due = self.every_n_batches and not self.n_step%self.every_n_batches
     is_ours = own_sampler(self.dls.train) is not None
     if due or self.is_late() or self.stops and is_ours: self.save(self.epoch)
-    if not self.stops: return
-    self.learner.logger(f'stopped after batch {self.num} of epoch {self.epoch}: the '
-                        f'same fit goes on from {self.folder} with resume=True')
-    raise CancelFitException()
+    if self.stops: self.leave(f'batch {self.num} of epoch {self.epoch}')
 
 @patch
 def after_cancel_epoch(self:CheckpointCallback): self.is_cut = True
@@ -370,7 +427,22 @@ def after_epoch(self:CheckpointCallback):
     is_last = self.epoch+1==self.n_epochs
     if self.every_epoch or is_last or self.stops or self.best_name==path.name:
         self.save(self.epoch+1, True)
-    if self.stops: raise CancelFitException()
+    if self.stops and not is_last: self.leave(f'epoch {self.epoch}')
+
+@patch
+def leave(self:CheckpointCallback,
+    place:str, # Where the fit ends
+):
+    "End the fit, and say how to go on"
+    self.learner.logger(f'stopped after {place}: the same fit goes on from '
+                        f'{self.folder} with resume=True')
+    raise CancelFitException()
+
+@patch
+def after_fit(self:CheckpointCallback):
+    # another callback has ended the run, such as EarlyStoppingCallback
+    is_over = self.facts and self.outcome=='cancelled' and not self.stops
+    if is_over: self.save(self.n_epochs, True)
 
 @patch
 def is_late(self:CheckpointCallback) -> bool:
@@ -389,7 +461,8 @@ def save(self:CheckpointCallback,
                      is_between)
     self.saved_at = time.monotonic()
     for old in checkpoint_files(self.folder)[:-self.keep_last]:
-        if old.name!=self.best_name: old.unlink()
+        is_first = self.keep_first and not step_of(old)
+        if old.name!=self.best_name and not is_first: old.unlink()
 
 @patch
 def path(self:CheckpointCallback) -> Path:
@@ -403,17 +476,18 @@ def is_best(self:CheckpointCallback) -> bool:
     value = self.recorder.history[-1][self.keep_best]
     low = lower_is_better(self.keep_best)
     better = self.best is None or (value<self.best if low else value>self.best)
-    if better: self.best = value
-    return better
+    if better and not math.isnan(value): self.best = value
+    return better and not math.isnan(value)
 
 @patch
 def state_dict(self:CheckpointCallback) -> dict:
     "The best value, and its file"
-    return dict(best=self.best, best_name=self.best_name)
+    return dict(column=self.keep_best, best=self.best, best_name=self.best_name)
 
 @patch
 def load_state_dict(self:CheckpointCallback, state:dict):
-    "Go on with the best value"
+    "Go on with the best value, if it is of this column"
+    if state['column']!=self.keep_best: return
     self.best,self.best_name = state['best'],state['best_name']
 
 # %% ../../nbs/use/checkpoints.ipynb #25e031b1

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['part_table', 'register_part', 'dtypes', 'format_version', 'max_header', 'file_kinds', 'own_risk', 'other_formats',
-           'format_upgrades', 'Registry', 'to_json', 'from_json', 'register_kind', 'sum_of', 'sealed_file',
+           'format_upgrades', 'Registry', 'to_json', 'is_column', 'from_json', 'register_kind', 'sum_of', 'sealed_file',
            'settings_sum', 'write_whole', 'check_kind', 'write_file', 'check_start', 'upgraded', 'read_settings',
            'missing_bytes', 'open_file', 'ModelFile', 'is_float_name', 'naming', 'read_all', 'resealed']
 
@@ -82,6 +82,8 @@ def to_json(
     if isinstance(o, np.generic): o = o.item()
     if o is None or type(o) in (bool, int, str): return o
     if type(o) is float: return o if math.isfinite(o) else dict(float=str(o))
+    if isinstance(o, (list, L)) and tensors is not None and is_column(o):
+        return dict(numbers=again(torch.tensor(o, dtype=torch.float64)))
     if isinstance(o, (list, L)): return [again(v) for v in o]
     if type(o) is tuple: return dict(tuple=[again(v) for v in o])
     if isinstance(o, dict): return dict(dict=[[again(k), again(o[k])] for k in o])
@@ -94,6 +96,10 @@ def to_json(
     if callable(o) and (name := part_table.name_of(o)): return dict(part=name)
     raise TypeError(f'a file cannot hold {getattr(o, "__name__", o)!r}, only numbers, '
         'texts, tensors, and what was registered by @register_part')
+
+def is_column(o):
+    "Is `o` a long list of floats?"
+    return len(o)>99 and all(type(v) is float for v in o)
 
 # %% ../../nbs/use/files.ipynb #af05cbe4
 def from_json(
@@ -109,6 +115,7 @@ def from_json(
         case {'tuple': list(v)}: return tuple(again(v))
         case {'dict': list(v)}: return {again(k): again(x) for k,x in v}
         case {'part': str(v)}: return part_table.find(v)
+        case {'numbers': dict(v)}: return from_json(v, tensors).tolist()
         case {'stored': str(v)} if v in (tensors or {}): return tensors[v]
         case {'tensor': list(v), 'shape': list(n), 'dtype': str(t)} if t in dtypes:
             return torch.tensor(again(v), dtype=dtypes[t]).reshape(n)

@@ -281,6 +281,21 @@ def after_epoch(self:ActivationStats):
     if self.fresh: self.done.append(torch.stack(self.fresh).cpu())
     self.fresh = []
 
+# %% ../../nbs/watch/activations.ipynb #cfb8f706
+@patch
+def state_dict(self:ActivationStats) -> dict: # Of tensors and numbers
+    "What was kept so far"
+    numbers = self.numbers() if self.steps else None
+    return dict(numbers=numbers, steps=self.steps, n_seen=self.n_seen)
+
+@patch
+def load_state_dict(self:ActivationStats,
+    state:dict, # As from state_dict
+):
+    "Go on behind what was kept"
+    self.steps,self.n_seen = list(state['steps']),state['n_seen']
+    self.done,self.fresh = [state['numbers']] if self.steps else [],[]
+
 # %% ../../nbs/watch/activations.ipynb #8b07f28d
 _numbers = dict(mean=0, std=1, near_zero=2, dead=3, hist=slice(4, None))
 
@@ -294,8 +309,13 @@ def get(self:ActivationStats,
         raise KeyError(f"{name!r} isn't kept, only {', '.join(_numbers)}")
     if not self.steps:
         raise LookupError('no numbers yet: ActivationStats gathers them during a fit')
+    return self.numbers().transpose(0, 1)[..., _numbers[name]]
+
+@patch
+def numbers(self:ActivationStats) -> Tensor: # Shape (steps,layers,4+bins)
+    "All that was kept so far"
     fresh = [torch.stack(self.fresh).cpu()] if self.fresh else []
-    return torch.cat([*self.done, *fresh]).transpose(0, 1)[..., _numbers[name]]
+    return torch.cat([*self.done, *fresh])
 
 # %% ../../nbs/watch/activations.ipynb #12453e38
 def _depth_colors(n): return [plt.get_cmap('viridis')(i/max(n-1, 1)) for i in range(n)]

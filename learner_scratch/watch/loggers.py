@@ -58,6 +58,23 @@ def after_epoch(self:CSVLogger):
     csv.writer(self.file).writerow(row.values())
     self.file.flush()
 
+# %% ../../nbs/watch/loggers.ipynb #1a61c315
+@patch
+def state_dict(self:CSVLogger) -> dict: # With text
+    "What is in the file"
+    return dict(text=self.fname.read_text(encoding='utf-8'))
+
+@patch
+def load_state_dict(self:CSVLogger,
+    state:dict, # As from state_dict
+):
+    "Go on behind the rows of a fit that was killed"
+    self.file.seek(0)
+    self.file.truncate()
+    self.file.write(state['text'])
+    self.file.flush()
+    self.head = _first_row(self.fname)
+
 # %% ../../nbs/watch/loggers.ipynb #803ff288
 def _display():
     "IPython's `display` if this is a notebook, or `None`"
@@ -114,6 +131,11 @@ class ShowBatch(Callback):
         first = [tree_leaves(o)[0] for o in (self.xb, self.yb)]
         self.pictures,self.labels = [o[:self.n].detach().cpu().clone() for o in first]
         self.names = getattr(self.dls, 'vocab', None)
+
+    def state_dict(self):
+        return {k: getattr(self, k) for k in ('pictures', 'labels', 'names')}
+
+    def load_state_dict(self, state): vars(self).update(state)
 
 # %% ../../nbs/watch/loggers.ipynb #25b32166
 def _stretched(
