@@ -1,13 +1,15 @@
 """Trainings that are killed, and go on: is the end the same, bit for bit?
 
-    python benchmarks/survive.py                    # everything, about 15 minutes; writes benchmarks/survive.json
-    python benchmarks/survive.py --kills 3 --only sgd cache --damaged 200       # the short form, as .ci/run has it
+    python benchmarks/survive.py --save             # everything, about an hour; writes benchmarks/survive.json
+    python benchmarks/survive.py --kills 2 --only sgd --damaged 200 --short     # the short form, as .ci/run has it
 
 Each training is a process of its own: 400 digits, three epochs, a small network with batch normalisation, batches of 16, a checkpoint every three
 batches. It's killed by SIGKILL, started again by the same line, and killed again, until it ends. Its weights, history, losses and rates
 have one SHA-256, which must be that of the training that nobody killed. For each kind of training: kills after random batches, with another
 number of workers at each start; and a kill at each step of a save, before and after writing, syncing and renaming. Then checkpoints are truncated
-and bits of them flipped, in every region: each must be refused, or the one before it taken."""
+and bits of them flipped, in every region: each must be refused, or the one before it taken. At last: a disk that is full in the middle of a
+training (a small tmpfs, where this may mount one), a second process that writes into the same folder, a folder that is a file, pictures that
+vanish, and 10,000 epochs of a tiny fit with two workers in one process."""
 import argparse, json, os, random, signal, subprocess, sys, time
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +20,7 @@ kinds = 'sgd adam muon ema fp16 bf16 accumulation mixup cache skip one_cycle'.sp
 
 # ---- the training
 
-def train(kind, folder, workers, kill_batch, kill_at):
+def train(kind, folder, workers, kill_batch, kill_at, keep_last=2):
     from functools import partial
     from learner_scratch.all import (Adam, Callback, DataLoaders, Dataset, EMACallback, GradientAccumulation, Learner, MixUp, Normalize, SGD,
                                      SetupLearnerCB, Sequential, ConvNorm, AdaptivePool, Linear, URLs, accuracy, channels_first, cross_entropy,
@@ -59,7 +61,7 @@ def train(kind, folder, workers, kill_batch, kill_at):
     model = Sequential(ConvNorm(3, 8, 2), ConvNorm(8, 16, 2), AdaptivePool(), Linear(16, 10))
     learn = Learner(model, dls, cross_entropy, .02, [SetupLearnerCB(lambda x: channels_first(norm(x)), 'cpu'), *cbs], opt_func=opt, metrics=accuracy)
     if kind in ('fp16', 'bf16'): getattr(learn, f'to_{kind}')()
-    extra = [CheckpointCallback(folder, every_n_batches=3, resume=True), Kills()]
+    extra = [CheckpointCallback(folder, every_n_batches=3, keep_last=keep_last, resume=True), Kills()]
     import warnings
     with learn.no_logging(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -74,11 +76,15 @@ def train(kind, folder, workers, kill_batch, kill_at):
 
 # ---- kills
 
-def start(kind, folder, workers, kill_batch=None, kill_at=None):
-    "The result, or None if it was killed"
-    args = [sys.executable, here, '--child', json.dumps([kind, str(folder), workers, kill_batch, kill_at])]
+def child(*args):
+    "Run `train`, or another function of this file, in a process of its own"
+    args = [sys.executable, here, '--child', json.dumps(args, default=str)]
     env = {**os.environ, 'NO_BAR': '1', 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(here.parents[1])}
-    done = subprocess.run(args, capture_output=True, text=True, env=env, timeout=300)
+    return subprocess.run(args, capture_output=True, text=True, env=env, timeout=1800)
+
+def start(kind, folder, workers, kill_batch=None, kill_at=None, keep_last=2):
+    "The result, or None if it was killed"
+    done = child(kind, folder, workers, kill_batch, kill_at, keep_last)
     if done.returncode==-signal.SIGKILL: return None
     if done.returncode: raise SystemExit(f'{kind}: {done.stderr[-2000:]}')
     return done.stdout.split()[-1]
@@ -125,23 +131,81 @@ def damaged(n, rng):
     print(row, flush=True)
     return row
 
+# ---- other harm
+
+def full_disk():
+    "A training whose disk is full; and goes on where there's room"
+    import shutil
+    with TemporaryDirectory() as tmp:
+        disk,room = Path(tmp)/'disk',Path(tmp)/'room'
+        disk.mkdir()
+        mount = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', disk], capture_output=True)
+        if mount.returncode: return dict(full_disk='no tmpfs could be mounted here')
+        try:
+            done = child('sgd', disk/'run', 1, None, None, 1000)
+            line = next((o for o in done.stderr.splitlines()[::-1] if 'Error' in o), '')
+            kept = len(list((disk/'run').glob('checkpoint-*')))
+            shutil.copytree(disk/'run', room)
+        finally: subprocess.run(['umount', disk])
+        same = start('sgd', room, 1)==start('sgd', Path(tmp)/'whole', 1)
+    return dict(full_disk=line, checkpoints=kept, same=same)
+
+def one_line(*args):
+    "The error that ends a child"
+    done = child(*args)
+    return next((o for o in done.stderr.splitlines()[::-1] if 'Error' in o), f'none, exit {done.returncode}')
+
+def refusals():
+    "A second writer, and a folder that is a file"
+    from learner_scratch.use.checkpoints import only_writer
+    with TemporaryDirectory() as tmp:
+        tmp = Path(tmp)
+        with only_writer(tmp/'run'): second = one_line('sgd', tmp/'run', 0, None, None)
+        (tmp/'file').touch()
+        return dict(second_writer=second.replace(str(tmp), '…'), file_for_folder=one_line('sgd', tmp/'file', 0, None, None).replace(str(tmp), '…'))
+
+def many_epochs(n):
+    "A tiny fit with two workers: memory in MB, open files and processes after a tenth, half and all of the epochs"
+    import psutil, torch
+    from learner_scratch.all import Callback, DataLoaders, Learner, Linear, SetupLearnerCB, cross_entropy
+    torch.set_num_threads(1)
+    items = [(torch.randn(2), i%2) for i in range(8)]
+    me,found = psutil.Process(),[]
+    class Looks(Callback):
+        def after_epoch(self):
+            if self.training or self.epoch+1 not in (n//10, n//2, n): return
+            found.append(dict(epoch=self.epoch+1, MB=round(me.memory_info().rss/2**20, 1), files=me.num_fds(), processes=len(me.children())))
+    learn = Learner(Linear(2, 2), DataLoaders.from_dsets(items, items, bs=4, n_workers=2), cross_entropy, .1, [SetupLearnerCB(device='cpu'), Looks()])
+    start = time.time()
+    with learn.no_logging(): learn.fit(n)
+    learn.dls.close()
+    print('RESULT', json.dumps(dict(seconds=round(time.time()-start), rows=found, left=len(me.children()))))
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, default=10, help='for each kind of training')
     parser.add_argument('--only', nargs='*', default=kinds)
     parser.add_argument('--damaged', type=int, default=10_000)
+    parser.add_argument('--short', action='store_true', help='without the full disk and the many epochs')
     parser.add_argument('--save', action='store_true', help='write survive.json')
     parser.add_argument('--child', help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.child: return train(*json.loads(args.child))
+    if args.child:
+        kind,*rest = json.loads(args.child)
+        return many_epochs(*rest) if kind=='many_epochs' else train(kind, *rest)
     from machine import facts
     rng = random.Random(0)
     # each checkpoint has fsync of the file, replace, fsync of the folder
     steps = [f'{name}:{when}:{n}' for n in (2, 5) for name in ('fsync', 'replace') for when in ('before', 'after')]
     rows = [survives(kind, args.kills, rng, steps) for kind in args.only]
-    spoiled = damaged(args.damaged, rng)
-    if args.save: here.with_suffix('.json').write_text(json.dumps(dict(rows=rows, damaged=spoiled, machine=facts()), indent=1)+'\n')
-    bad = sum(o['different'] for o in rows) + spoiled['damaged']-spoiled['refused']
+    spoiled,more = damaged(args.damaged, rng),refusals()
+    if not args.short:
+        done = child('many_epochs', 10_000)
+        more |= full_disk() | dict(many_epochs=json.loads(done.stdout.split('RESULT ')[-1]))
+    print(more, flush=True)
+    if args.save: here.with_suffix('.json').write_text(json.dumps(dict(rows=rows, damaged=spoiled, **more, machine=facts()), indent=1)+'\n')
+    bad = sum(o['different'] for o in rows) + spoiled['damaged']-spoiled['refused'] + ('writing into' not in more['second_writer'])
+    bad += not more.get('same', True)
     print('all the same' if not bad else f'{bad} differ')
     raise SystemExit(bool(bad))
 
