@@ -8,8 +8,8 @@ batches. It's killed by SIGKILL, started again by the same line, and killed agai
 have one SHA-256, which must be that of the training that nobody killed. For each kind of training: kills after random batches, with another
 number of workers at each start; and a kill at each step of a save, before and after writing, syncing and renaming. Then checkpoints are truncated
 and bits of them flipped, in every region: each must be refused, or the one before it taken. At last: a disk that is full in the middle of a
-training (a small tmpfs, where this may mount one), a second process that writes into the same folder, a folder that is a file, pictures that
-vanish, and 10,000 epochs of a tiny fit with two workers in one process."""
+training (a small tmpfs, where this may mount one), a second process that writes into the same folder, a folder that is a file,
+and 10,000 epochs of a tiny fit with two workers in one process."""
 import argparse, json, os, random, signal, subprocess, sys, time
 from hashlib import sha256
 from pathlib import Path

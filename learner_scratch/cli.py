@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['expected', 'measured', 'known', 'defaults', 'refusing', 'show_recipes', 'check_options', 'data_name', 'open_data',
            'results_folder', 'save_table', 'save_results', 'plot_history', 'plot_predictions', 'try_to_draw',
-           'try_to_report', 'train_recipe', 'run_facts', 'pixel_stats', 'some_names', 'announce', 'pick_recipe',
-           'scratch_train', 'command_line', 'StepBar', 'find_rate', 'scratch_find_lr', 'interpret_run',
-           'scratch_report']
+           'try_to_report', 'train_recipe', 'keep_run', 'forget_run', 'tidy', 'run_facts', 'pixel_stats', 'some_names',
+           'announce', 'pick_recipe', 'resumed_options', 'train_by', 'scratch_train', 'command_line', 'StepBar',
+           'find_rate', 'scratch_find_lr', 'interpret_run', 'make_report', 'scratch_report', 'differences', 'parting',
+           'both_curves', 'scratch_diff']
 
 # %% ../nbs/cli.ipynb #770fb8a1
 import os
@@ -16,7 +17,7 @@ import os
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 # %% ../nbs/cli.ipynb #2b193751
-import csv, json, shlex, sys, warnings
+import csv, json, shlex, shutil, sys, warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -26,6 +27,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import first
 from fastcore.script import call_parse, store_true
+from fastcore.xml import Div
 from matplotlib.figure import Figure
 from .callbacks import Callback, SetupLearnerCB, TrackResults
 from .data import DataLoaders, Normalize
@@ -35,11 +37,15 @@ from .research.ladder import (Recipe, architectures, recipe_learner, recipes,
 from .support.datasets import URLs, untar_data
 from .support.progress import Bar, printable, say
 from .support.random import set_seed
+from .use.checkpoints import CheckpointCallback, checkpoint_files
 from .use.commands import (check_number, find_device, one_line_warnings,
                                           option)
 from .use.export import ImageInput, load_learner     # brings export
 from .use.interpretation import Interpretation     # brings show_results
-from .use.report import environment, read_settings, write_report
+from .use.lookback import TraceCallback, first_difference
+from .use.report import (as_svg, environment, read_rows, read_settings, short,
+                                        table, write_report)
+from .watch.activations import MarkdownTable
 
 # %% ../nbs/cli.ipynb #44d18d12
 expected = ValueError,OSError,MemoryError,ArithmeticError     # a user can cause them
@@ -236,13 +242,15 @@ def train_recipe(
     dls:DataLoaders, # From open_data
     device, # From find_device
     out:Path, # From results_folder
-    **settings # More to write down; with data, size and seed
+    trace:bool=False, # Keep what looking back needs?
+    **settings # More to write down; with data, size, seed and command
 ) -> list: # The rows of the history
     "Train, save the results, and draw the plots; Ctrl-C keeps what was learnt"
     start = datetime.now()
     set_seed(settings['seed'])
     stats,track = pixel_stats(dls),TrackResults()
-    learn = recipe_learner(recipe, dls, Normalize(stats), device, track)
+    cbs = [track, keep_run(out, trace), *[TraceCallback(out)]*trace]
+    learn = recipe_learner(recipe, dls, Normalize(stats), device, cbs)
     announce(recipe, dls, device, settings['size'])
     failed = None
     try: learn.fit(recipe.epochs)
@@ -250,6 +258,7 @@ def train_recipe(
         if not track.history: raise
         if not isinstance(e, KeyboardInterrupt): failed = e
     finally: dls.close()     # the end of the workers
+    if not track.history: raise KeyboardInterrupt()     # stopped in the first epoch
     settings |= run_facts(recipe, dls, device, stats, start)
     setup = first(o for o in learn.cbs if isinstance(o, SetupLearnerCB))
     # the same transform, but one that a file can name
@@ -265,6 +274,29 @@ def train_recipe(
     if failed: raise failed
     return track.history
 
+# %% ../nbs/cli.ipynb #ff6d023e
+def keep_run(
+    out:Path, # Folder of the run
+    trace:bool=False, # One of each epoch, and all of them?
+) -> CheckpointCallback:
+    "Checkpoints for --resume"
+    keep = CheckpointCallback(out/'checkpoints', every_minutes=1, every_epoch=trace,
+                              keep_last=10**6 if trace else 2, keep_first=trace,
+                              resume=True)
+    keep.how = f'scratch_train --resume {out} goes on'
+    return keep
+
+def forget_run(
+    out:Path, # Folder of a run
+):
+    "Remove what only a run that isn't over needs"
+    shutil.rmtree(out/'checkpoints', ignore_errors=True)
+    (out/'run.json').unlink(missing_ok=True)
+
+def tidy(out):
+    "Remove the same, if there's nothing to go on with"
+    if not checkpoint_files(out/'checkpoints'): forget_run(out)
+
 # %% ../nbs/cli.ipynb #3bb0dcbc
 def run_facts(
     recipe:Recipe, # What was done
@@ -275,8 +307,8 @@ def run_facts(
 ) -> dict:
     "What `settings.json` says about a run, besides data, size and seed"
     return asdict(recipe) | dict(
-        command=shlex.join(['scratch_train', *sys.argv[1:]]), vocab=list(dls.vocab),
-        mean=stats[0], std=stats[1], date=f'{start:%Y-%m-%d %H:%M}',
+        vocab=list(dls.vocab), mean=stats[0], std=stats[1],
+        date=f'{start:%Y-%m-%d %H:%M}',
         environment=environment(device, dls.train.source.n_workers),
         seconds=round((datetime.now()-start).total_seconds(), 1))
 
@@ -315,6 +347,56 @@ def pick_recipe(
                          'which this recipe sets')
     return recipe
 
+# %% ../nbs/cli.ipynb #5bf22ed8
+def resumed_options(
+    run:Path, # A folder of scratch_train
+    given:dict, # Options of the command that goes on
+) -> dict: # As when the run began; None if it is over
+    "The options of a run that goes on"
+    if not (run/'run.json').is_file():
+        if (run/'settings.json').is_file(): return None
+        raise ValueError(f'{run} has no run.json: nothing was kept of it, or it is no '
+                         'folder of scratch_train')
+    options = json.loads((run/'run.json').read_text('utf-8'))
+    usual = dict(data='digitette', size=64, seed=42, workers=given['workers'])
+    odd = [k for k,v in given.items()
+           if v not in (None, False, usual.get(k), options.get(k))]
+    if odd:
+        raise ValueError(f'--resume takes the options of the run: leave out --{odd[0]}')
+    if given['workers'] is not None: options['workers'] = given['workers']
+    return options
+
+# %% ../nbs/cli.ipynb #52be4efa
+def train_by(
+    o:dict, # Options of scratch_train, by name
+    out, # As for results_folder; or the folder of a run that goes on
+    stack:ExitStack, # Removes, at its end, what nobody needs
+):
+    "Check the options, train, and say how it went"
+    numbers,names = ({k: o[k] for k in ks} for ks in (('epochs', 'lr', 'bs'),
+                                                     ('schedule', 'arch')))
+    check_options(numbers | {k: o[k] for k in ('size', 'workers', 'seed')},
+                  names | dict(recipe=o['recipe']))
+    compiled = dict(compile=o['compile'] or None)
+    recipe = pick_recipe(o['recipe'], o['data'], **numbers, **names, **compiled)
+    device,data = find_device(o['device']),data_name(o['data'])
+    is_new = 'command' not in o
+    if is_new:
+        out = results_folder(out, data, stack)
+        o = o | dict(data=data, command=shlex.join(['scratch_train', *sys.argv[1:]]))
+    stack.callback(tidy, out)
+    dls = open_data(data, size=o['size'], bs=recipe.bs, n_workers=o['workers'],
+                    cache=o['cache'], on_error='skip' if o['skip'] else 'raise')
+    (out/'run.json').write_text(json.dumps(o, indent=1), encoding='utf-8')
+    asked = {k: o[k] for k in ('data', 'size', 'seed', 'command')}
+    history = train_recipe(recipe, dls, device, out, o['trace'], **asked)
+    accuracy,n = history[-1]['valid_accuracy'],len(history)
+    say(f'{100*accuracy:.1f} % of the validation pictures are right. '
+        f'The results are in {out}')
+    if n<recipe.epochs: raise ValueError(
+        f'interrupted after {n} of {recipe.epochs} epochs; those are kept')
+    if not o['trace']: forget_run(out)
+
 # %% ../nbs/cli.ipynb #1892d828
 @call_parse
 def scratch_train(
@@ -333,25 +415,19 @@ def scratch_train(
     recipe:option("A rung of the ladder, such as 'best'; alone, it shows all",
                   nargs='?', const='list')=None,
     compile:store_true=False, # Let PyTorch compile the network? Pays in long trainings
+    trace:store_true=False, # Keep checkpoints and a trace, for looking back?
     out:str=None, # A new folder for the results (runs/NAME)
+    resume:str=None, # A folder of an interrupted run to go on with, by its own options
 ):
     "Train a network on pictures; keep it, its history, and a report in report.html"
-    numbers,names = dict(epochs=epochs, lr=lr, bs=bs),dict(schedule=schedule, arch=arch)
+    given = dict(data=data, epochs=epochs, lr=lr, bs=bs, size=size, workers=workers,
+                 cache=cache, device=device, seed=seed, skip=skip, schedule=schedule,
+                 arch=arch, recipe=recipe, compile=compile, trace=trace)
     with refusing('scratch_train'), ExitStack() as stack:
-        check_options(dict(**numbers, size=size, workers=workers, seed=seed),
-                      dict(**names, recipe=recipe))
-        recipe = pick_recipe(recipe, data, **numbers, **names, compile=compile or None)
-        device,data = find_device(device),data_name(data)
-        out = results_folder(out, data, stack)
-        dls = open_data(data, size=size, bs=recipe.bs, n_workers=workers, cache=cache,
-                        on_error='skip' if skip else 'raise')
-        asked = dict(data=data, size=size, seed=seed)
-        history = train_recipe(recipe, dls, device, out, **asked)
-        accuracy,n = history[-1]['valid_accuracy'],len(history)
-        say(f'{100*accuracy:.1f} % of the validation pictures are right. '
-            f'The results are in {out}')
-        if n<recipe.epochs: raise ValueError(
-            f'interrupted after {n} of {recipe.epochs} epochs; those are kept')
+        if resume is None: train_by(given, out, stack)
+        elif kept := resumed_options(Path(resume).expanduser(), given):
+            train_by(kept, Path(resume).expanduser(), stack)
+        else: say(f'the run in {resume} is over: nothing is left to train')
 
 # %% ../nbs/cli.ipynb #30c16217
 def command_line(
@@ -435,15 +511,76 @@ def interpret_run(
             f'gone: {some_names(gone) or "none"}; new: {some_names(new) or "none"}')
     return Interpretation.from_learner(learn, dls.valid)
 
-# %% ../nbs/cli.ipynb #1aaff79a
+# %% ../nbs/cli.ipynb #2dabee42
+def make_report(
+    run:Path, # A folder with the results of scratch_train
+    more:dict=None, # More sections, as for report
+    command:str='scratch_report', # Its name, for messages
+):
+    "Write `report.html` again, with pictures and classes if they are there"
+    made = write_report(run, more=more)     # an error, if this is no whole run
+    try: write_report(run, interpret_run(Path(run)), more)
+    except Exception as e:
+        say(f'{command}: without pictures and classes: {e}', sys.stderr)
+    say(f'The report is in {made}')
+
 @call_parse
 def scratch_report(
     run:str, # A folder with the results of scratch_train
 ):
     "Make report.html of a run again"
-    with refusing('scratch_report'):
-        made = write_report(run)     # an error, if this is no whole run
-        try: write_report(run, interpret_run(Path(run)))
-        except Exception as e:
-            say(f'scratch_report: without pictures and classes: {e}', sys.stderr)
-        say(f'The report is in {made}')
+    with refusing('scratch_report'): make_report(Path(run))
+
+# %% ../nbs/cli.ipynb #075e94ed
+def differences(
+    runs:list, # Two folders of scratch_train
+) -> list: # Rows of three texts
+    "Options, facts and results, where the runs differ"
+    sets = [read_settings(o) for o in runs]
+    for o in sets: o |= {f'{k}': v for k,v in o.pop('environment', {}).items()}
+    lasts = [read_rows(o/'history.csv')[-1] for o in runs]
+    known = [{k: short(v) for k,v in o.items() if k not in ('date', 'command')}
+             | {k: f'{v:.4f}' for k,v in last.items() if k!='epoch'}
+             for o,last in zip(sets, lasts)]
+    a,b = known
+    return [(k, a.get(k, ''), b.get(k, '')) for k in a | b if a.get(k)!=b.get(k)]
+
+def parting(
+    runs:list, # Two folders of scratch_train
+) -> str:
+    "Where two runs part, if both have a trace"
+    lost = [str(o) for o in runs if not (o/'trace.jsonl').is_file()]
+    if lost: return f'no trace in {" and ".join(lost)}: train with --trace'
+    found = first_difference(*runs)
+    return 'nowhere: all is equal' if found is None else str(found)
+
+# %% ../nbs/cli.ipynb #e4029d08
+def both_curves(
+    runs:list, # Two folders of scratch_train
+): # For as_svg
+    "Loss and accuracy of two runs by epoch"
+    def draw(fig):
+        for ax,k in zip(fig.subplots(1, 2), ('valid_loss', 'valid_accuracy')):
+            for run in runs:
+                ys = [row[k] for row in read_rows(run/'history.csv')]
+                ax.plot(range(1, len(ys)+1), ys, '.-', label=run.name)
+            ax.set(xlabel='epoch', title=k.replace('_', ' '))
+        ax.legend(frameon=False)
+    return draw
+
+# %% ../nbs/cli.ipynb #d4a1ff02
+@call_parse
+def scratch_diff(
+    run_a:str, # A folder with the results of scratch_train
+    run_b:str, # Another one; its report.html gets the comparison
+):
+    "Compare two runs, and find where they part"
+    with refusing('scratch_diff'):
+        runs = [Path(o).expanduser().resolve() for o in (run_a, run_b)]
+        rows,where = differences(runs),parting(runs)
+        heads = '', *(o.name for o in runs)
+        say(str(MarkdownTable(heads, [[printable(v) for v in o] for o in rows])))
+        say(f'first difference: {where}')
+        compared = table([heads, *rows, ('first difference', '', where)])
+        make_report(runs[1], {f'Compared with {runs[0].name}': lambda: Div(
+            compared, as_svg(both_curves(runs)))}, 'scratch_diff')

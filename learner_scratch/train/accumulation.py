@@ -41,9 +41,13 @@ class GradientClip(Callback):
     def before_step(self):
         self.norms.append(clip_grad_norm(self.model.parameters(), self.max_norm))
 
-    def state_dict(self): return dict(norms=[o.item() for o in self.norms])
+    def state_dict(self):
+        "The norms so far"
+        return dict(norms=[o.item() for o in self.norms])
 
-    def load_state_dict(self, state): self.norms = [torch.tensor(o) for o in state['norms']]
+    def load_state_dict(self, state):
+        "Go on behind these norms"
+        self.norms = [torch.tensor(o) for o in state['norms']]
 
 # %% ../../nbs/train/accumulation.ipynb #053aaf4b
 def scale_grads(

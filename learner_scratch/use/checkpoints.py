@@ -28,7 +28,8 @@ from ..support.random import get_random_states, set_random_states
 from ..train import optimizers     # brings state_dict
 from ..train.accumulation import GradientAccumulation
 from ..train.schedules import ParamScheduler
-from .files import from_json, read_all, register_kind, sum_of, to_json, write_file
+from .files import (from_json, read_all, register_kind, sum_of, to_json,
+                                       write_file)
 from ..watch.trackers import lower_is_better
 
 # %% ../../nbs/use/checkpoints.ipynb #241c8ecd
@@ -147,7 +148,7 @@ def load_state_dict(self:Learner,
 ):
     "Go on from `state`, in a fit that has begun"
     cbs = named_cbs(self)
-    odd = sorted(set(state['cbs'])-set(cbs))
+    odd = [k for k in state['cbs'] if k not in cbs and k.split('.')[0] not in quiet]
     if odd and strict:
         raise ValueError(f'this fit lacks callbacks of the state: {", ".join(odd)}')
     self.model.load_state_dict(state['model'])
@@ -244,18 +245,19 @@ def run_facts(
         facts |= {f'optimizer group {i}, {k}': v for k,v in g.items()
                   if isinstance(v, (int, float, str))}
     cbs = {k: cb for k,cb in named_cbs(learn).items()
-           if type(cb).__name__ not in quiet}
+           if not quiet & {o.__name__ for o in type(cb).__mro__}}
     parts = {f'layer {k}': m for k,m in learn.model.named_modules()}
     for k,o in (parts | cbs).items(): facts[k] = shortened(made_with(o))
     kinds = {type(o).__qualname__: code_sum(type(o)) for o in (parts | cbs).values()}
     facts |= {f'code of {k}': v for k,v in kinds.items()}
     facts |= {'optimizer': type(learn.opt).__name__, 'loss': described(learn.loss_func),
               'metrics': described(L(learn.metrics))}
-    return facts | {'python': '.'.join(map(str, sys.version_info[:2]))}     # its bytecode
+    # bytecode depends on it
+    return facts | dict(python='.'.join(map(str, sys.version_info[:2])))
 
 # these change nothing, so they may come and go; add your own
 quiet = {'CheckpointCallback', 'ProgressCallback', 'CSVLogger', 'Profiler',
-         'ShowGraphCallback', 'ShowBatch'}
+         'ShowGraphCallback', 'ShowBatch', 'TraceCallback'}
 
 # %% ../../nbs/use/checkpoints.ipynb #ecff4111
 def data_facts(dl):
@@ -275,9 +277,13 @@ def data_facts(dl):
     return facts | {k: shortened(described(list(v))) for k,v in tfms.items()} | dict(
         sampler=described(dl.sampler))
 
-def digest(text): return sha256(text.encode()).hexdigest()[:16]
+def digest(text):
+    "Sixteen digits; names of files may be no Unicode"
+    return sha256(text.encode(errors='surrogateescape')).hexdigest()[:16]
 
-def shortened(text): return text if len(text)<80 else f'{text[:50]}… {digest(text)}'
+def shortened(text):
+    "A long text's beginning and digest"
+    return text if len(text)<80 else f'{text[:50]}… {digest(text)}'
 
 def made_with(o, depth=4):
     "What `o` still has of its class's arguments"
@@ -323,7 +329,8 @@ def check_same_run(
     if not odd: return
     k = odd[0]
     more = f' ({len(set(odd))-1} more differences)'*(len(set(odd))>1)
-    said = f'the run in {folder} had {k} = {old.get(k)}, this one has {new.get(k)}{more}'
+    said = f'the run in {folder} had {k} = {old.get(k)}, '
+    said += f'this one has {new.get(k)}{more}'
     if not strict: warnings.warn(said, stacklevel=2); return
     raise ValueError(f'{said}: go on with the same settings, or begin a new run in '
                      'another folder')
@@ -349,9 +356,11 @@ class CheckpointCallback(Callback):
         self.every_minutes = minutes and as_number(minutes, 'every_minutes', 0)
         self.every_epoch = every_epoch
         self.keep_last = as_count(keep_last, 'keep_last', 1)
-        self.keep_best,self.keep_first,self.best,self.best_name = keep_best,keep_first,None,None
+        self.keep_best,self.keep_first = keep_best,keep_first
+        self.best = self.best_name = None
         self.n_step,self.saved_at,self.stops,self.is_cut = 0,0.,0,False
         self.facts = self.wanted = self.loaded = None
+        self.how = f'the same fit goes on from {folder} with resume=True'
 
     def around_fit(self):
         with only_writer(self.folder), self.stopping(): yield
@@ -373,6 +382,10 @@ class CheckpointCallback(Callback):
         if found and not self.resume:
             raise ValueError(f'{self.folder} has checkpoints of a run: go on with it '
                              'by resume=True, or name another folder')
+        # damaged files must not count as the last ones
+        newer = [o for o in checkpoint_files(self.folder)
+                 if found and step_of(o)>found['step']]
+        for o in newer: o.rename(o.with_suffix('.damaged'))
         if found: self.go_on(found)
         elif self.keep_first: self.save(0, True)
 
@@ -384,9 +397,6 @@ def go_on(self:CheckpointCallback,
     "Begin where the checkpoint was written"
     check_same_run(found['run'], self.facts, self.folder, self.strict)
     self.learner.start_epoch,self.n_step = found['epoch'],found['step']
-    # damaged files must not count as the last ones
-    newer = [o for o in checkpoint_files(self.folder) if o.name>self.path().name]
-    for o in newer: o.rename(o.with_suffix('.damaged'))
     state,n = found['state'],found['state']['num']
     place = f'epoch {found["epoch"]}' + (f', batch {n+1}' if n is not None else '')
     is_over = found['epoch']==self.n_epochs
@@ -434,8 +444,7 @@ def leave(self:CheckpointCallback,
     place:str, # Where the fit ends
 ):
     "End the fit, and say how to go on"
-    self.learner.logger(f'stopped after {place}: the same fit goes on from '
-                        f'{self.folder} with resume=True')
+    self.learner.logger(f'stopped after {place}: {self.how}')
     raise CancelFitException()
 
 @patch

@@ -166,12 +166,14 @@ def report(
     steps:list, # Rows with lr and loss; may be empty
     settings:dict, # What else is known; date and environment are shown apart
     interp:Interpretation=None, # Of the validation set, if there is one
+    more:dict=None, # Titles of more sections, each with a function that makes it
 ) -> str: # HTML
     "One page about a run"
     last = {k: v for k,v in history[-1].items() if k.startswith('valid_')}
     result = {**last, 'epochs': len(history), 'command': command}
     parts = [part('Result', facts, result),
              part('Curves', lambda: as_svg(curves(history)))]
+    parts += [part(k, f) for k,f in (more or {}).items()]
     if steps: parts.append(part('Schedule', lambda: as_svg(schedule(steps))))
     if interp:
         parts += [part('Classes', classes, interp),
@@ -213,6 +215,7 @@ def read_rows(
 def write_report(
     run:Path, # A folder with history.csv, settings.json and perhaps steps.csv
     interp:Interpretation=None, # Of the validation set, if there is one
+    more:dict=None, # As for report
 ) -> Path: # Of the page
     "Write `report.html` into the folder of a run"
     run = Path(run)
@@ -221,6 +224,6 @@ def write_report(
     settings,steps = read_settings(run),run/'steps.csv'
     page = report(run.resolve().name, settings.pop('command', 'unknown'),
                   read_rows(run/'history.csv'),
-                  read_rows(steps) if steps.exists() else [], settings, interp)
+                  read_rows(steps) if steps.exists() else [], settings, interp, more)
     (run/'report.html').write_text(page, encoding='utf-8')
     return run/'report.html'

@@ -133,9 +133,12 @@ class ShowBatch(Callback):
         self.names = getattr(self.dls, 'vocab', None)
 
     def state_dict(self):
+        "What was kept"
         return {k: getattr(self, k) for k in ('pictures', 'labels', 'names')}
 
-    def load_state_dict(self, state): vars(self).update(state)
+    def load_state_dict(self, state):
+        "Keep that, and nothing more"
+        vars(self).update(state)
 
 # %% ../../nbs/watch/loggers.ipynb #25b32166
 def _stretched(
