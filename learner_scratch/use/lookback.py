@@ -205,7 +205,7 @@ class ReplayCallback(CheckpointCallback):
         found = newest_checkpoint(self.folder, self.step)
         if found is None:
             steps = [step_of(o) for o in checkpoint_files(self.folder)]
-            raise ValueError(f'{self.folder} has checkpoints of the steps {steps}, none at '
+            raise ValueError(f'{self.folder} has checkpoints of steps {steps}, none at '
                              f'{self.step} or before: train it with keep_first=True')
         self.go_on(found)
         is_there = self.n_step==self.step and not self.wanted
