@@ -9,7 +9,7 @@ __all__ = ['recorded', 'quiet', 'named_cbs', 'own_sampler', 'with_random_array',
 
 # %% ../../nbs/use/checkpoints.ipynb #58497a0b
 import errno, math, os, signal, sys, threading, time, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from hashlib import sha256
 from inspect import signature
@@ -172,7 +172,7 @@ register_kind('checkpoint', state=dict, run=dict, epoch=int, step=int)
 
 def write_checkpoint(
     path:Path, # The file
-    learn:Learner, # Between two training batches, or two epochs
+    state:dict, # Of a learner, between two training batches, or two epochs
     run:dict, # From run_facts
     epoch:int, # In which it goes on
     step:int, # Training batches so far
@@ -180,7 +180,7 @@ def write_checkpoint(
 ):
     "Write all that the rest of the fit depends on"
     def as_tensor(array): return torch.from_numpy(array.astype('int64'))
-    state,tensors = with_random_array(learn.state_dict(), as_tensor),{}
+    state,tensors = with_random_array(state, as_tensor),{}
     # the next epoch will draw an order of its own
     if is_between: state.update(sampler=None, num=None)
     settings = dict(state=to_json(state, tensors), run=run, epoch=epoch, step=step)
@@ -358,12 +358,16 @@ class CheckpointCallback(Callback):
         self.keep_last = as_count(keep_last, 'keep_last', 1)
         self.keep_best,self.keep_first = keep_best,keep_first
         self.best = self.best_name = None
-        self.n_step,self.saved_at,self.stops,self.is_cut = 0,0.,0,False
+        self.n_step,self.saved_at,self.is_cut = 0,0.,False
+        self.asked,self.stops = 0,False     # by signals; and agreed on
+        # one of several processes writes, and all agree
+        self.writes,self.find,self.agree = True,newest_checkpoint,self.wishes
         self.facts = self.wanted = self.loaded = None
         self.how = f'the same fit goes on from {folder} with resume=True'
 
     def around_fit(self):
-        with only_writer(self.folder), self.stopping(): yield
+        alone = only_writer(self.folder) if self.writes else nullcontext()
+        with alone, self.stopping(): yield
 
     def before_fit(self):
         self.n_step,self.saved_at = 0,time.monotonic()
@@ -376,16 +380,11 @@ class CheckpointCallback(Callback):
             raise TypeError('within an epoch, only a DataLoader of ours can go on: '
                             'leave every_n_batches and every_minutes out')
         self.facts = run_facts(self.learner)
-        # what a kill in the middle of writing has left
-        for o in self.folder.glob('.checkpoint-*.part'): o.unlink()
-        found = newest_checkpoint(self.folder)
+        found = self.find(self.folder)
         if found and not self.resume:
             raise ValueError(f'{self.folder} has checkpoints of a run: go on with it '
                              'by resume=True, or name another folder')
-        # damaged files must not count as the last ones
-        newer = [o for o in checkpoint_files(self.folder)
-                 if found and step_of(o)>found['step']]
-        for o in newer: o.rename(o.with_suffix('.damaged'))
+        if self.writes: self.clean(found['step'] if found else 0)
         if found: self.go_on(found)
         elif self.keep_first: self.save(0, True)
 
@@ -418,12 +417,22 @@ def before_epoch(self:CheckpointCallback):
     self.wanted = self.loaded = None
 
 @patch
+def clean(self:CheckpointCallback,
+    step:int, # Of the checkpoint from which the fit goes on
+):
+    "Put aside what mustn't count as the last ones, and what a kill has left"
+    for o in self.folder.glob('.checkpoint-*.part'): o.unlink()
+    damaged = [o for o in checkpoint_files(self.folder) if step_of(o)>step]
+    for o in damaged: o.rename(o.with_suffix('.damaged'))
+
+@patch
 def after_batch(self:CheckpointCallback):
     if not self.training: return
     self.n_step += 1
+    self.stops,late = self.agree()
     due = self.every_n_batches and not self.n_step%self.every_n_batches
     is_ours = own_sampler(self.dls.train) is not None
-    if due or self.is_late() or self.stops and is_ours: self.save(self.epoch)
+    if due or late or self.stops and is_ours: self.save(self.epoch)
     if self.stops: self.leave(f'batch {self.num} of epoch {self.epoch}')
 
 @patch
@@ -432,6 +441,7 @@ def after_cancel_epoch(self:CheckpointCallback): self.is_cut = True
 @patch
 def after_epoch(self:CheckpointCallback):
     if self.is_cut or self.training and self.dls.valid is not None: return
+    self.stops,_ = self.agree()
     path = self.path()
     if self.keep_best and self.is_best(): self.best_name = path.name
     is_last = self.epoch+1==self.n_epochs
@@ -454,6 +464,11 @@ def after_fit(self:CheckpointCallback):
     if is_over: self.save(self.n_epochs, True)
 
 @patch
+def wishes(self:CheckpointCallback) -> tuple: # Of two bools
+    "Has a signal asked to stop? Is a checkpoint late?"
+    return self.asked>0, self.is_late()
+
+@patch
 def is_late(self:CheckpointCallback) -> bool:
     "Have `every_minutes` passed since the last checkpoint?"
     minutes = (time.monotonic()-self.saved_at)/60
@@ -466,8 +481,9 @@ def save(self:CheckpointCallback,
     is_between:bool=False, # Between two epochs?
 ):
     "Write a checkpoint, and only then remove the oldest"
-    write_checkpoint(self.path(), self.learner, self.facts, epoch, self.n_step,
-                     is_between)
+    state,self.saved_at = self.learner.state_dict(),time.monotonic()
+    if not self.writes: return
+    write_checkpoint(self.path(), state, self.facts, epoch, self.n_step, is_between)
     self.saved_at = time.monotonic()
     for old in checkpoint_files(self.folder)[:-self.keep_last]:
         is_first = self.keep_first and not step_of(old)
@@ -520,11 +536,11 @@ def only_writer(
 @contextmanager
 def stopping(self:CheckpointCallback):
     "A block in which the first Ctrl-C or SIGTERM asks to stop, and the second does"
-    self.stops = 0
+    self.asked,self.stops = 0,False
     if threading.current_thread() is not threading.main_thread(): yield; return
     def ask(number, frame):
-        self.stops += 1
-        if self.stops>1: raise KeyboardInterrupt
+        self.asked += 1
+        if self.asked>1: raise KeyboardInterrupt
     old = {o: signal.signal(o, ask) for o in (signal.SIGINT, signal.SIGTERM)}
     try: yield
     finally:

@@ -265,10 +265,8 @@ def write_step(learn, replay, out):
     if checkpoint_files(out):
         raise ValueError(f'{out} has checkpoints of a run: name another folder')
     out.mkdir(parents=True, exist_ok=True)
-    class Kept:
-        def state_dict(self): return replay.state
-    write_checkpoint(out/f'checkpoint-{replay.step:08d}.safetensors', Kept(), replay.facts,
-                     *replay.place)
+    write_checkpoint(out/f'checkpoint-{replay.step:08d}.safetensors', replay.state,
+                     replay.facts, *replay.place)
 
 # %% ../../nbs/use/lookback.ipynb #f76ba8fd
 def looked_at(
