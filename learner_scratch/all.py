@@ -60,6 +60,7 @@ from learner_scratch.use.tta import *
 from learner_scratch.use.to_torch import to_torch
 from learner_scratch.use.checkpoints import CheckpointCallback, newest_checkpoint, read_checkpoint
 from learner_scratch.use.lookback import TraceCallback, first_difference
+from learner_scratch.scale.distributed import DistributedCB, SyncBatchNorm
 from learner_scratch.use.export import ImageInput, load_learner, register_arch, register_loss, register_tfm
 from learner_scratch.research.batchnorm import *
 from learner_scratch.research.resnet import *

@@ -40,7 +40,7 @@ class AvgMetric:
         *targets, # Its targets
     ):
         "Take in a batch"
-        n = n_items(targets)
+        if not (n := n_items(targets)): return
         try: mean = torch.as_tensor(self.func(preds, *targets), dtype=torch.float32)
         except Exception as e:
             e.add_note(f'This was the metric {self.__name__}.')

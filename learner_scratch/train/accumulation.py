@@ -67,13 +67,17 @@ class GradientAccumulation(Callback):
     ):
         self.n_acc,self.n_seen,self.n_step = as_count(n_acc, 'n_acc', 1),0,0
 
+    def count(self, yb):
+        "The items of a batch"
+        return n_items(yb)
+
     def before_epoch(self): self.n_seen = 0
 
     def after_loss(self):
-        if self.training: self.learner.loss_scale *= n_items(self.yb)/self.n_acc
+        if self.training: self.learner.loss_scale *= self.count(self.yb)/self.n_acc
 
     def after_backward(self):
-        self.n_seen,self.n_step = self.n_seen+n_items(self.yb),0
+        self.n_seen,self.n_step = self.n_seen+self.count(self.yb),0
         if self.n_seen<self.n_acc: raise CancelStepException()
 
     def before_step(self):

@@ -394,7 +394,7 @@ def go_on(self:CheckpointCallback,
     found:dict, # From read_checkpoint
 ):
     "Begin where the checkpoint was written"
-    check_same_run(found['run'], self.facts, self.folder, self.strict)
+    if self.writes: check_same_run(found['run'], self.facts, self.folder, self.strict)
     self.learner.start_epoch,self.n_step = found['epoch'],found['step']
     state,n = found['state'],found['state']['num']
     place = f'epoch {found["epoch"]}' + (f', batch {n+1}' if n is not None else '')
@@ -402,7 +402,7 @@ def go_on(self:CheckpointCallback,
     self.learner.logger(f'the run in {self.folder} ' +
                         ('is over: nothing is left to train' if is_over
                          else f'goes on at {place}'))
-    if n is None: self.learner.load_state_dict(state, self.strict)
+    if n is None: self.learner.load_state_dict(state, self.strict and self.writes)
     # a callback may set learn.lr in before_fit: then there's another optimizer
     if n is None: self.loaded = self.opt,state['opt']
     else: self.wanted = state
@@ -411,7 +411,8 @@ def go_on(self:CheckpointCallback,
 @patch
 def before_epoch(self:CheckpointCallback):
     self.is_cut = False
-    if self.wanted: self.learner.load_state_dict(self.wanted, self.strict)
+    if self.wanted:
+        self.learner.load_state_dict(self.wanted, self.strict and self.writes)
     if self.loaded and self.loaded[0] is not self.opt:
         self.opt.load_state_dict(self.loaded[1])
     self.wanted = self.loaded = None
