@@ -7,8 +7,8 @@ __all__ = ['expected', 'measured', 'known', 'defaults', 'refusing', 'show_recipe
            'results_folder', 'save_table', 'save_results', 'plot_history', 'plot_predictions', 'try_to_draw',
            'try_to_report', 'train_recipe', 'keep_run', 'forget_run', 'tidy', 'run_facts', 'pixel_stats', 'some_names',
            'announce', 'pick_recipe', 'resumed_options', 'train_by', 'scratch_train', 'command_line', 'StepBar',
-           'find_rate', 'scratch_find_lr', 'interpret_run', 'make_report', 'scratch_report', 'differences', 'parting',
-           'both_curves', 'scratch_diff']
+           'find_rate', 'scratch_find_lr', 'interpret_run', 'make_report', 'scratch_report', 'run_learner',
+           'differences', 'parting', 'both_curves', 'scratch_diff']
 
 # %% ../nbs/cli.ipynb #770fb8a1
 import os
@@ -260,6 +260,8 @@ def train_recipe(
     finally: dls.close()     # the end of the workers
     if not track.history: raise KeyboardInterrupt()     # stopped in the first epoch
     settings |= run_facts(recipe, dls, device, stats, start)
+    before = sum(row['time'] for row in track.history)     # of a run that went on, too
+    settings['seconds'] = max(settings['seconds'], round(before, 1))
     setup = first(o for o in learn.cbs if isinstance(o, SetupLearnerCB))
     # the same transform, but one that a file can name
     setup.tfm_x = ImageInput(stats if recipe.normalize else None)
@@ -353,18 +355,18 @@ def resumed_options(
     given:dict, # Options of the command that goes on
 ) -> dict: # As when the run began; None if it is over
     "The options of a run that goes on"
+    if (run/'settings.json').is_file():
+        if len(read_rows(run/'history.csv'))==read_settings(run)['epochs']: return None
     if not (run/'run.json').is_file():
-        if (run/'settings.json').is_file(): return None
-        raise ValueError(f'{run} has no run.json: nothing was kept of it, or it is no '
-                         'folder of scratch_train')
+        raise ValueError(f'{run} has no run.json: nothing was kept to go on with, or it '
+                         'is no folder of scratch_train')
     options = json.loads((run/'run.json').read_text('utf-8'))
-    usual = dict(data='digitette', size=64, seed=42, workers=given['workers'])
+    free = {k: given[k] for k in ('workers', 'skip') if given[k]}
     odd = [k for k,v in given.items()
-           if v not in (None, False, usual.get(k), options.get(k))]
+           if k not in free and v not in (None, False, options.get(k))]
     if odd:
         raise ValueError(f'--resume takes the options of the run: leave out --{odd[0]}')
-    if given['workers'] is not None: options['workers'] = given['workers']
-    return options
+    return options | free
 
 # %% ../nbs/cli.ipynb #52be4efa
 def train_by(
@@ -384,7 +386,9 @@ def train_by(
     if is_new:
         out = results_folder(out, data, stack)
         o = o | dict(data=data, command=shlex.join(['scratch_train', *sys.argv[1:]]))
-    stack.callback(tidy, out)
+    if is_new: stack.callback(tidy, out)
+    elif not checkpoint_files(out/'checkpoints'):
+        say(f'there is no checkpoint in {out} yet: the run begins again')
     dls = open_data(data, size=o['size'], bs=recipe.bs, n_workers=o['workers'],
                     cache=o['cache'], on_error='skip' if o['skip'] else 'raise')
     (out/'run.json').write_text(json.dumps(o, indent=1), encoding='utf-8')
@@ -400,15 +404,15 @@ def train_by(
 # %% ../nbs/cli.ipynb #1892d828
 @call_parse
 def scratch_train(
-    data:str='digitette', # 'digitette', 'imagenette', or a folder of your own
+    data:str=None, # 'digitette' (the default), 'imagenette', or a folder of your own
     epochs:int=None, # Times through the training set (a recipe's; digitette 15, else 8)
     lr:float=None, # Highest learning rate (a recipe's, or digitette 0.2, else 0.1)
     bs:int=None, # Pictures in a batch (a recipe's, or imagenette 128, else 32)
-    size:int=64, # Width and height of a picture, in pixels
+    size:int=None, # Width and height of a picture, in pixels (64)
     workers:int=None, # Processes that read pictures (one for each core)
     cache:store_true=False, # Keep decoded pictures in memory?
     device:str=None, # 'cpu', 'cuda', 'mps', ... (the best there is)
-    seed:int=42, # Of the weights and of the order of the pictures
+    seed:int=None, # Of the weights and of the order of the pictures (42)
     skip:store_true=False, # Leave out pictures that can't be read?
     schedule:str=None, # 'one_cycle' (the default), 'cosine' or 'constant'
     arch:str=None, # 'simple_cnn' (the default), 'resnet18', ...; a wrong name lists all
@@ -424,8 +428,11 @@ def scratch_train(
                  cache=cache, device=device, seed=seed, skip=skip, schedule=schedule,
                  arch=arch, recipe=recipe, compile=compile, trace=trace)
     with refusing('scratch_train'), ExitStack() as stack:
-        if resume is None: train_by(given, out, stack)
-        elif kept := resumed_options(Path(resume).expanduser(), given):
+        if resume is None:
+            usual = dict(data='digitette', size=64, seed=42)
+            given |= {k: v for k,v in usual.items() if given[k] is None}
+            train_by(given, out, stack)
+        elif kept := resumed_options(Path(resume).expanduser(), given | dict(out=out)):
             train_by(kept, Path(resume).expanduser(), stack)
         else: say(f'the run in {resume} is over: nothing is left to train')
 
@@ -531,11 +538,32 @@ def scratch_report(
     "Make report.html of a run again"
     with refusing('scratch_report'): make_report(Path(run))
 
+# %% ../nbs/cli.ipynb #699463bf
+def run_learner(
+    run, # A folder of scratch_train --trace
+    n_workers:int=0, # Processes that read pictures
+    device:str='cpu', # As for scratch_train
+) -> Learner: # Untrained; for at and explain_batch
+    "A learner made like that of a run"
+    if not (Path(run)/'run.json').is_file():
+        raise ValueError(f'{run} has no run.json: train it with --trace')
+    o = json.loads((Path(run)/'run.json').read_text('utf-8'))
+    changes = {k: o[k] for k in ('epochs', 'lr', 'bs', 'schedule', 'arch')}
+    recipe = pick_recipe(o['recipe'], o['data'], **changes, compile=o['compile'] or None)
+    dls = open_data(o['data'], size=o['size'], bs=recipe.bs, n_workers=n_workers,
+                    on_error='skip' if o['skip'] else 'raise')
+    set_seed(o['seed'])
+    norm = Normalize(pixel_stats(dls))
+    return recipe_learner(recipe, dls, norm, find_device(device), TrackResults())
+
 # %% ../nbs/cli.ipynb #075e94ed
 def differences(
     runs:list, # Two folders of scratch_train
 ) -> list: # Rows of three texts
     "Options, facts and results, where the runs differ"
+    for o in runs:
+        if not (o/'settings.json').is_file(): raise FileNotFoundError(
+            f'{o} has no settings.json: it is no run, or not over: scratch_train --resume')
     sets = [read_settings(o) for o in runs]
     for o in sets: o |= {f'{k}': v for k,v in o.pop('environment', {}).items()}
     lasts = [read_rows(o/'history.csv')[-1] for o in runs]
@@ -578,9 +606,10 @@ def scratch_diff(
     with refusing('scratch_diff'):
         runs = [Path(o).expanduser().resolve() for o in (run_a, run_b)]
         rows,where = differences(runs),parting(runs)
-        heads = '', *(o.name for o in runs)
+        same = runs[0].name==runs[1].name
+        heads = '', *('/'.join(o.parts[-2 if same else -1:]) for o in runs)
         say(str(MarkdownTable(heads, [[printable(v) for v in o] for o in rows])))
         say(f'first difference: {where}')
         compared = table([heads, *rows, ('first difference', '', where)])
-        make_report(runs[1], {f'Compared with {runs[0].name}': lambda: Div(
+        make_report(runs[1], {f'Compared with {heads[1]}': lambda: Div(
             compared, as_svg(both_curves(runs)))}, 'scratch_diff')

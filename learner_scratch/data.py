@@ -168,7 +168,7 @@ class DataLoader:
         self.sampler.begin()
         seeds,done = self.sampler.seeds,self.sampler.n_done
         batches = self.sampler.batches(len(self.ds))[done:]
-        loaded = self.source.load(seeds[0], batches, self.delivery.copy)
+        loaded = self.source.load(seeds[0], batches, self.delivery.copy, done)
         for done,(idxs,batch) in enumerate(loaded, done+1):
             # another loop over this loader may have changed these
             self.idxs,self.sampler.seeds,self.sampler.n_done = idxs,seeds,done

@@ -244,6 +244,7 @@ def load(self:Source,
     seed:int, # Of the epoch
     batches:list, # Of lists of item numbers
     take, # As for answers
+    done:int=0, # Batches of this epoch that came before
 ):
     "Yield item numbers and the batch, for each of `batches`; all may be skipped"
     n,answers = 0,self.answers(seed, batches, take)
@@ -255,7 +256,7 @@ def load(self:Source,
     if not self.skipped: return
     some = '\n'.join(f'item {i}: {e}' for i,e in list(self.skipped.items())[:3])
     n_skipped = len(self.skipped)
-    if not n: raise OSError(f'not one of {n_skipped} items could be read:\n{some}')
+    if not n and not done: raise OSError(f'not one of {n_skipped} items could be read:\n{some}')
     message = f'{n_skipped} of {n+n_skipped} items were skipped:\n{some}'
     warnings.warn(message, stacklevel=3)
 

@@ -93,6 +93,8 @@ def to_json(
     if isinstance(o, Tensor):
         tensors[name := f'extra/{len(tensors)}'] = o
         return dict(stored=name)
+    if isinstance(o, np.ndarray) and o.dtype.name in dtypes:
+        return dict(array=again(torch.from_numpy(o)))
     if callable(o) and (name := part_table.name_of(o)): return dict(part=name)
     raise TypeError(f'a file cannot hold {getattr(o, "__name__", o)!r}, only numbers, '
         'texts, tensors, and what was registered by @register_part')
@@ -116,6 +118,7 @@ def from_json(
         case {'dict': list(v)}: return {again(k): again(x) for k,x in v}
         case {'part': str(v)}: return part_table.find(v)
         case {'numbers': dict(v)}: return from_json(v, tensors).tolist()
+        case {'array': dict(v)}: return from_json(v, tensors).numpy()
         case {'stored': str(v)} if v in (tensors or {}): return tensors[v]
         case {'tensor': list(v), 'shape': list(n), 'dtype': str(t)} if t in dtypes:
             return torch.tensor(again(v), dtype=dtypes[t]).reshape(n)
