@@ -26,6 +26,7 @@ from itertools import count
 from pathlib import Path
 import torch
 from fastcore.basics import first
+from fastcore.parallel import num_cpus
 from fastcore.script import call_parse, store_true
 from fastcore.xml import Div
 from matplotlib.figure import Figure
@@ -34,6 +35,7 @@ from .data import DataLoaders, Normalize
 from .learner import Learner
 from .research.ladder import (Recipe, architectures, recipe_learner, recipes,
                                              schedules)
+from .scale.distributed import Group, start_group     # brings distributed
 from .support.datasets import URLs, untar_data
 from .support.progress import Bar, printable, say
 from .support.random import set_seed
@@ -74,7 +76,7 @@ measured = dict(
     smaller=(22.1, 22, 1), strided_shortcut=(76.5, 149, 1), deep_stem=(80.0,
     250, 1), zero_init=(77.1, 124, 1), silu=(77.3, 172, 1), squeeze_excite=(77.0,
     147, 1), blur=(76.7, 346, 1), larger=(70.4, 396, 1), best=(83.9, 40, 8),
-    long=(87.3, 154, 4))
+    long=(87.2, 154, 8))
 
 def show_recipes():
     "Print the recipes with what they reached, and end"
@@ -243,6 +245,7 @@ def train_recipe(
     device, # From find_device
     out:Path, # From results_folder
     trace:bool=False, # Keep what looking back needs?
+    group:Group=Group(), # Of processes that train together; rank 0 writes
     **settings # More to write down; with data, size, seed and command
 ) -> list: # The rows of the history
     "Train, save the results, and draw the plots; Ctrl-C keeps what was learnt"
@@ -251,7 +254,8 @@ def train_recipe(
     stats,track = pixel_stats(dls),TrackResults()
     cbs = [track, keep_run(out, trace), *[TraceCallback(out)]*trace]
     learn = recipe_learner(recipe, dls, Normalize(stats), device, cbs)
-    announce(recipe, dls, device, settings['size'])
+    if group.world>1: learn.distributed()
+    if not group.rank: announce(recipe, dls, device, settings['size'])
     failed = None
     try: learn.fit(recipe.epochs)
     except (Exception, KeyboardInterrupt) as e:     # finished epochs are kept
@@ -259,6 +263,7 @@ def train_recipe(
         if not isinstance(e, KeyboardInterrupt): failed = e
     finally: dls.close()     # the end of the workers
     if not track.history: raise KeyboardInterrupt()     # stopped in the first epoch
+    if group.rank: return track.history
     settings |= run_facts(recipe, dls, device, stats, start)
     before = sum(row['time'] for row in track.history)     # of a run that went on, too
     settings['seconds'] = max(settings['seconds'], round(before, 1))
@@ -382,18 +387,22 @@ def train_by(
     compiled = dict(compile=o['compile'] or None)
     recipe = pick_recipe(o['recipe'], o['data'], **numbers, **names, **compiled)
     device,data = find_device(o['device']),data_name(o['data'])
-    is_new = 'command' not in o
+    is_new,group = 'command' not in o,start_group()     # of one, without torchrun
+    is_first = not group.rank
     if is_new:
-        out = results_folder(out, data, stack)
+        out = group.agree(results_folder(out, data, stack) if is_first else None)
         o = o | dict(data=data, command=shlex.join(['scratch_train', *sys.argv[1:]]))
-    if is_new: stack.callback(tidy, out)
-    elif not checkpoint_files(out/'checkpoints'):
+    if is_new and is_first: stack.callback(tidy, out)
+    elif is_first and not checkpoint_files(out/'checkpoints'):
         say(f'there is no checkpoint in {out} yet: the run begins again')
-    dls = open_data(data, size=o['size'], bs=recipe.bs, n_workers=o['workers'],
+    workers = o['workers']
+    if workers is None and group.world>1: workers = max(1, num_cpus()//group.world)
+    dls = open_data(data, size=o['size'], bs=recipe.bs, n_workers=workers,
                     cache=o['cache'], on_error='skip' if o['skip'] else 'raise')
-    (out/'run.json').write_text(json.dumps(o, indent=1), encoding='utf-8')
+    if is_first: (out/'run.json').write_text(json.dumps(o, indent=1), encoding='utf-8')
     asked = {k: o[k] for k in ('data', 'size', 'seed', 'command')}
-    history = train_recipe(recipe, dls, device, out, o['trace'], **asked)
+    history = train_recipe(recipe, dls, device, out, o['trace'], group, **asked)
+    if group.rank: return
     accuracy,n = history[-1]['valid_accuracy'],len(history)
     say(f'{100*accuracy:.1f} % of the validation pictures are right. '
         f'The results are in {out}')
