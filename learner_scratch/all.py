@@ -61,6 +61,9 @@ from learner_scratch.use.to_torch import to_torch
 from learner_scratch.use.checkpoints import CheckpointCallback, newest_checkpoint, read_checkpoint
 from learner_scratch.use.lookback import TraceCallback, first_difference
 from learner_scratch.scale.distributed import DistributedCB, SyncBatchNorm
+from learner_scratch.scale.sharded import ShardOptimizer
+from learner_scratch.research.multilabel import MultiLabel, accuracy_multi, binary_cross_entropy_with_logits
+from learner_scratch.research.unet import JaccardCoeff, UNet
 from learner_scratch.use.export import ImageInput, load_learner, register_arch, register_loss, register_tfm
 from learner_scratch.research.batchnorm import *
 from learner_scratch.research.resnet import *

@@ -56,10 +56,10 @@ class Group:
             if self.world>1: dist.all_reduce(x)
         return x
 
-    def broadcast(self, tensors):
-        "Copy rank 0's tensors into those of all others"
+    def broadcast(self, tensors, rank=0):
+        "Copy the tensors of one rank into those of all others"
         with self.naming_lost():
-            for x in tensors if self.world>1 else (): dist.broadcast(x.detach(), 0)
+            for x in tensors if self.world>1 else (): dist.broadcast(x.detach(), rank)
 
 # %% ../../nbs/scale/distributed.ipynb #b2b60f81
 def start_group(
