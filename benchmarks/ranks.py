@@ -115,9 +115,10 @@ def faults(short):
             seconds = time.time()-float((Path(tmp)/'time').read_text())
             says = re.findall(r'RuntimeError: (rank 0 was left alone.*)', done.stderr) or re.findall(r'(rank 0 was left alone.*)', done.stderr)
             agent = re.findall(r'rank +: 1 .*\n +exitcode +: (.*)\(pid.*\) *(.*)', done.stderr)
-            says = [f'{o} (torchrun: rank 1, exit code {" ".join(agent[-1])})'.strip() for o in says[:1] if agent] or says
+            by_agent = f'torchrun: rank 1, exit code {" ".join(agent[-1]).strip()}' if agent else ''
+            says = [f'{says[0]} ({by_agent})' if says else f'nothing: torchrun ended it at once ({by_agent})']
             more = set(os.listdir('/dev/shm'))-before if before else set()
-            rows.append(dict(fault=kind, seconds=round(seconds, 1), orphans=left(tmp), shm=len(more), failed=done.returncode!=0, says=says[0] if says else done.stderr[-300:]))
+            rows.append(dict(fault=kind, seconds=round(seconds, 1), orphans=left(tmp), shm=len(more), failed=done.returncode!=0, says=says[0]))
         print(rows[-1], flush=True)
     return rows
 

@@ -41,6 +41,7 @@ class Callback(GetAttr):
         "Continue from `state`"
 
 # %% ../nbs/04_callbacks.ipynb #5fc83ccf
+#| exercise: "2, what is moved for a fit is put back behind the yield"
 class SetupLearnerCB(Callback):
     "Move model and batches to `device`, and apply `tfm_x` to the inputs"
     order,only_one = -10,True     # two would transform twice
@@ -63,6 +64,7 @@ class SetupLearnerCB(Callback):
         self.learner.xb = [self.tfm_x(x) for x in self.xb]
 
 # %% ../nbs/04_callbacks.ipynb #caf739fc
+#| exercise: "2, a row begins with an epoch, and knows its columns from the metrics"
 class Recorder(Callback):
     "Loss and metrics of each epoch, as rows of `history`; rate and loss of each step"
     fit_only = True
@@ -91,6 +93,7 @@ class Recorder(Callback):
         self.start,self.measured = time.perf_counter(),set()
 
 # %% ../nbs/04_callbacks.ipynb #d4541781
+#| exercise: "2, loss and metrics of each batch; rates of training batches only"
 @patch
 def after_loss(self:Recorder):
     learn = self.learner
@@ -106,6 +109,7 @@ def take_in(self:Recorder):
     if self.training: self.losses += losses
 
 # %% ../nbs/04_callbacks.ipynb #1f6c460b
+#| exercise: "3, a row is complete behind validation, or behind training if there is none"
 @patch
 def after_cancel_epoch(self:Recorder): self.is_whole = False
 
@@ -137,6 +141,7 @@ class TrackResults(Recorder):
     ): super().__init__(metrics)
 
 # %% ../nbs/04_callbacks.ipynb #06333a5b
+#| exercise: "1, the first of that class, or a clear error"
 @patch(as_prop=True)
 def recorder(self:Learner) -> Recorder:
     "The callback that keeps the results"
@@ -145,6 +150,7 @@ def recorder(self:Learner) -> Recorder:
     return found[0]
 
 # %% ../nbs/04_callbacks.ipynb #ec15bb83
+#| exercise: "2, the bar lives as long as the fit"
 class ProgressCallback(Callback):
     "A progress bar over all batches of a fit"
     order,fit_only = 50,True
@@ -173,6 +179,7 @@ class ProgressCallback(Callback):
 Learner.default_cbs = [Recorder, ProgressCallback]
 
 # %% ../nbs/04_callbacks.ipynb #8bc1d3d3
+#| exercise: "1, both are blocks, and both are undone"
 @patch
 def no_bar(self:Learner):
     "Take the progress bar away for a block"

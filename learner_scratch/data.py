@@ -24,6 +24,7 @@ from .support.splits import check_classes, split_files
 
 
 # %% ../nbs/00_data.ipynb #c3c6c029
+#| exercise: "1, a path knows its parent, and the parent its name"
 def parent_label(
     fn, # A file, as a path or a string
 ) -> str: # Name of its folder
@@ -31,6 +32,7 @@ def parent_label(
     return os.path.basename(os.path.dirname(fn))
 
 # %% ../nbs/00_data.ipynb #ef824336
+#| exercise: "2, keep the files and the table of labels; open a picture only in __getitem__"
 class Dataset:
     "Pictures and the numbers of their classes"
     def __init__(self,
@@ -78,6 +80,7 @@ def show_image(
     return ax
 
 # %% ../nbs/00_data.ipynb #dd45e8f4
+#| exercise: "1, index the data set once for each number, then stack"
 def collate(
     idxs, # Numbers of items
     ds, # Anything with __getitem__; its items have the same structure each time
@@ -86,6 +89,7 @@ def collate(
     return stack_items([ds[i] for i in idxs], idxs)
 
 # %% ../nbs/00_data.ipynb #e3e765ea
+#| exercise: "2, the order of an epoch follows from the second seed; cut it into lists of bs"
 class Sampler:
     "Which items form which batch, in an order that follows from a seed"
     def __init__(self,
@@ -117,6 +121,7 @@ class Sampler:
         return [idxs[i*self.bs:(i+1)*self.bs] for i in range(self.n_batches(n))]
 
 # %% ../nbs/00_data.ipynb #7379c48c
+#| exercise: "2, two seeds are drawn at each beginning, but for one that resumes; without shuffling the second is 0"
 @patch
 def begin(self:Sampler):
     "Draw this epoch's seeds, unless `load_state_dict` has set them"
@@ -138,6 +143,7 @@ def load_state_dict(self:Sampler,
     self.seeds,self.n_done,self.resumes = tuple(state['seeds']),state['n_done'],True
 
 # %% ../nbs/00_data.ipynb #9e78773b
+#| exercise: "3, sampler, source, delivery: begin, list the batches, load them, and note where you are before each yield"
 class DataLoader:
     "Mini-batches of `ds`, put together from a sampler, a source and a delivery"
     def __init__(self,
@@ -179,6 +185,7 @@ class DataLoader:
         self.source.refresh()
 
 # %% ../nbs/00_data.ipynb #15deddad
+#| exercise: "1, mean and deviation belong to the last axis"
 class Normalize:
     "Subtract a mean and divide by a standard deviation, for each channel"
     def __init__(self,
@@ -195,6 +202,7 @@ class Normalize:
         return (to_float(x)-rows[0]).div_(rows[1])
 
 # %% ../nbs/00_data.ipynb #62de210d
+#| exercise: "1, permute changes the order of axes without a copy"
 def channels_first(
     x:Tensor, # Pictures, shape (bs,h,w,c)
 ) -> Tensor: # Shape (bs,c,h,w), the same memory
@@ -232,6 +240,7 @@ class DataLoaders:
             if hasattr(dl, 'close'): dl.close()
 
 # %% ../nbs/00_data.ipynb #205a9cbd
+#| exercise: "2, validation takes twice the batch, and is neither shuffled nor transformed"
 @patch(cls_method=True)
 def from_dsets(cls:DataLoaders,
     train_ds, # The training set

@@ -20,6 +20,7 @@ from .support.steppers import (average_grad, l2_reg, parameter_runs,
                                               sgd_step, weight_decay)
 
 # %% ../nbs/03_learner.ipynb #7ee6283b
+#| exercise: "2, groups first, and a state for each parameter"
 class Optimizer(HasHypers):
     "Groups of parameters, and the chain of steppers that moves them"
     def __init__(self,
@@ -31,6 +32,7 @@ class Optimizer(HasHypers):
         vars(self).update(steppers=list(steppers), state={}, param_groups=groups)
 
 # %% ../nbs/03_learner.ipynb #e3091047
+#| exercise: "2, each stepper gets the last one's updates; without gradient, no step"
 @patch
 @torch.no_grad()
 def step(self:Optimizer):
@@ -48,6 +50,7 @@ def zero_grad(self:Optimizer):
         for p in group['params']: p.grad = None
 
 # %% ../nbs/03_learner.ipynb #3c7f5c5b
+#| exercise: "2, three steppers in a row: decay, average, step"
 class SGD(Optimizer):
     "Stochastic gradient descent with weight decay and momentum"
     def __init__(self,
@@ -107,6 +110,7 @@ class Learner(HasCallbacks):
         self.begin_with(cbs, Listeners(events, closing, cancels))
 
 # %% ../nbs/03_learner.ipynb #51e13d6f
+#| exercise: "2, split_batch knows how; setting one part keeps the other"
 @patch(as_prop=True)
 def xb(self:Learner) -> tuple:
     "The inputs of the batch"
@@ -128,6 +132,7 @@ def yb(self:Learner, v):
     self.batch = *self.xb, *v
 
 # %% ../nbs/03_learner.ipynb #a60abacc
+#| exercise: "1, the listeners do it"
 @patch
 def __call__(self:Learner,
     name:str, # One of events
@@ -136,6 +141,7 @@ def __call__(self:Learner,
     self.listeners(name)
 
 # %% ../nbs/03_learner.ipynb #690f5778
+#| exercise: "3, before, work, cancelled or not, after; a wider cancellation goes on"
 @patch
 def phase(self:Learner,
     name:str, # 'batch' or 'epoch'
@@ -153,6 +159,7 @@ def phase(self:Learner,
     if outer: raise outer
 
 # %% ../nbs/03_learner.ipynb #3664cfde
+#| exercise: "2, predict, lose, and only in training: backward, and step unless cancelled"
 @patch
 def one_batch(self:Learner):
     "Predict `batch`, compute its loss, and learn from it if we are training"
@@ -176,6 +183,7 @@ def predict_and_learn(self:Learner):
     self.step()
 
 # %% ../nbs/03_learner.ipynb #6ee22c84
+#| exercise: "2, the step has an event before and one behind; gradients go whatever happens"
 @patch
 def step(self:Learner):
     "Move the weights, unless a callback cancels that"
@@ -186,6 +194,7 @@ def step(self:Learner):
     finally: self.opt.zero_grad()
 
 # %% ../nbs/03_learner.ipynb #8eb0bcb6
+#| exercise: "2, mode, gradients and events belong to the pass; the loader's items travel along"
 @patch
 def one_epoch(self:Learner,
     train:bool, # Train, or only validate?
@@ -208,6 +217,7 @@ def all_batches(self:Learner):
     if self.training: check_trained(n_batches=self.num+1)
 
 # %% ../nbs/03_learner.ipynb #6a8bcd28
+#| exercise: "3, callbacks come, the work is done, and everything is undone whatever happened"
 @patch
 def run(self:Learner,
     work, # Called without arguments
@@ -240,6 +250,7 @@ def cancellable(self:Learner, work):
     else: self.outcome = 'finished'
 
 # %% ../nbs/03_learner.ipynb #52619e38
+#| exercise: "2, a new optimizer for each fit; train and validate in each epoch"
 @patch
 def fit(self:Learner,
     n_epochs:int, # Number of epochs, with those before start_epoch

@@ -13,6 +13,7 @@ from .support.checks import (check_classes_in_range, check_targets,
                                             explain_targets)
 
 # %% ../nbs/02_loss.ipynb #690d9b72
+#| exercise: "1, gather picks one number from each row; the mean of them is negative"
 def nll(
     input:Tensor, # Log-probabilities, shape (…,classes), in nats
     target:Tensor, # Numbers of the right classes, shape (…), integer
@@ -23,6 +24,7 @@ def nll(
         return -input.gather(-1, target.long().unsqueeze(-1)).mean()
 
 # %% ../nbs/02_loss.ipynb #95c26b38
+#| exercise: "2, subtract the largest first, add it back at the end, and mind a row of minus infinity"
 def logsumexp(
     x:Tensor, # Any shape (…,n)
     keepdim:bool=False, # Keep the last axis, with length 1?
@@ -34,6 +36,7 @@ def logsumexp(
     return res if keepdim else res.squeeze(-1)
 
 # %% ../nbs/02_loss.ipynb #8218a121
+#| exercise: "2, shift by the largest, then subtract the logarithm of the sum of exponentials"
 def log_softmax(
     x:Tensor, # Logits, shape (…,classes)
 ) -> Tensor: # The same shape; the exponentials of the last axis sum to 1
@@ -42,6 +45,7 @@ def log_softmax(
     return x - x.exp().sum(-1, keepdim=True).log()
 
 # %% ../nbs/02_loss.ipynb #228e0742
+#| exercise: "1, two functions that you have, in float32 for half precision"
 def cross_entropy(
     preds:Tensor, # Logits, shape (…,classes)
     yb:Tensor, # Numbers of the right classes, shape (…), integer
@@ -50,6 +54,7 @@ def cross_entropy(
     return nll(log_softmax(preds.float() if preds.itemsize<4 else preds), yb)
 
 # %% ../nbs/02_loss.ipynb #dcd644b1
+#| exercise: "1, compare the place of the largest with the target"
 def accuracy(
     preds:Tensor, # Logits or probabilities, shape (…,classes)
     yb:Tensor, # Numbers of the right classes, shape (…), integer

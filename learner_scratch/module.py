@@ -16,6 +16,7 @@ from .support.trees import default_device
 from .support.checks import check_attribute, check_registered
 
 # %% ../nbs/01_module.ipynb #7c582ba6
+#| exercise: "2, detach, ask for gradients, and mark the tensor"
 class _Marked(type):
     def __instancecheck__(cls, x):
         return isinstance(x, Tensor) and hasattr(x, 'is_parameter')
@@ -31,6 +32,7 @@ class Parameter(metaclass=_Marked):
         return x
 
 # %% ../nbs/01_module.ipynb #2df72075
+#| exercise: "3, setattr and delattr note parameters and modules under their names, and forget what is replaced"
 class Module:
     "Something with parameters, called like a function; subclasses define `forward`"
     def __init__(self):
@@ -54,6 +56,7 @@ class Module:
         for noted in (self._params, self._children): noted.pop(k, None)
 
 # %% ../nbs/01_module.ipynb #857a251d
+#| exercise: "2, walk depth first, and remember which modules you have seen"
 @patch
 def named_modules(self:Module): # Yields names such as 0.left, and modules
     "This module and all inside, each once"
@@ -66,6 +69,7 @@ def named_modules(self:Module): # Yields names such as 0.left, and modules
     return walk(self, '')
 
 # %% ../nbs/01_module.ipynb #1d66db37
+#| exercise: "1, the tables have them by name"
 @patch(as_prop=True)
 def params(self:Module) -> tuple:
     "This module's own parameters"
@@ -77,6 +81,7 @@ def children(self:Module) -> tuple:
     return tuple(self._children.values())
 
 # %% ../nbs/01_module.ipynb #541e3ab7
+#| exercise: "2, unnamed ones get names of their own"
 @patch
 def register_parameters(self:Module, *ps:Parameter):
     "Notice parameters that aren't attributes; their names will be numbers"
@@ -94,6 +99,7 @@ def _register(self:Module, kind, items):
         setattr(self, next(str(i) for i in count() if not hasattr(self, str(i))), o)
 
 # %% ../nbs/01_module.ipynb #5d211506
+#| exercise: "2, a name is the path through the modules; a shared tensor counts once"
 @patch
 def own_state(self:Module) -> dict: # Name to tensor
     "What is moved, saved and loaded of this module, without those inside"
@@ -110,6 +116,7 @@ def named_state(self:Module): # Yields names such as 0.w, and tensors
             seen.add(id(x))
 
 # %% ../nbs/01_module.ipynb #155e1188
+#| exercise: "1, of the named state, only what is trained"
 @patch
 def named_parameters(self:Module): # Yields names such as 0.w, and parameters
     "The parameters of this module and of all inside, each once"
@@ -121,6 +128,7 @@ def parameters(self:Module) -> list: # Each once
     return [p for _,p in self.named_parameters()]
 
 # %% ../nbs/01_module.ipynb #e9ae5359
+#| exercise: "2, a handle knows its table and its key, and removing twice does no harm"
 class HookHandle:
     "Removes a hook: by `remove`, or at the end of a `with` block"
     def __init__(self, hooks, f): self.hooks,hooks[self] = hooks,f
@@ -136,6 +144,7 @@ def register_forward_hook(self:Module, f) -> HookHandle: # To remove it
     return HookHandle(self._hooks, f)
 
 # %% ../nbs/01_module.ipynb #6b569052
+#| exercise: "2, forward first, then the hooks, which may replace the output"
 @patch
 def __call__(self:Module, *args, **kwargs):
     res = self.forward(*args, **kwargs)
@@ -146,6 +155,7 @@ def __call__(self:Module, *args, **kwargs):
     return res
 
 # %% ../nbs/01_module.ipynb #ce500330
+#| exercise: "1, the mode is that of the module and of all inside"
 @patch(as_prop=True)
 def training(self:Module) -> bool:
     "Is this module in its training mode?"
@@ -169,6 +179,7 @@ def eval(self:Module): # This module
     return self.train(False)
 
 # %% ../nbs/01_module.ipynb #84a8327f
+#| exercise: "3, the tensors stay the same objects: change their data, not the objects"
 @patch
 def to(self:Module,
     device=None, # As cuda:1; or a dtype, for floating point; None changes nothing
@@ -185,6 +196,7 @@ def to(self:Module,
     return self
 
 # %% ../nbs/01_module.ipynb #001e1694
+#| exercise: "1, to does the work"
 @patch
 def cuda(self:Module, device=None): # This module
     "Move the state to a GPU, by default to `default_device()`"
@@ -196,6 +208,7 @@ def cpu(self:Module): # This module
     return self.to('cpu')
 
 # %% ../nbs/01_module.ipynb #ada99635
+#| exercise: "2, the kernel is initialised for its activation; padding keeps the size"
 class ConvLayer(Module):
     "A convolution with padding `ks//2`, and a ReLU unless `act` is false"
     def __init__(self,
@@ -218,6 +231,7 @@ class ConvLayer(Module):
         return x.relu_() if self.act else x
 
 # %% ../nbs/01_module.ipynb #b73d1878
+#| exercise: "1, one weight for each pair, one bias for each output"
 class Linear(Module):
     "A matrix product and a bias"
     def __init__(self,
@@ -234,6 +248,7 @@ class Linear(Module):
         return torch.addmm(self.b, x, self.w.T) if x.ndim==2 else x @ self.w.T + self.b
 
 # %% ../nbs/01_module.ipynb #104671e2
+#| exercise: "1, the mean over height and width"
 class AdaptivePool(Module):
     "The mean over height and width"
     def forward(self, x:Tensor):
@@ -241,6 +256,7 @@ class AdaptivePool(Module):
         return x.mean((2, 3))
 
 # %% ../nbs/01_module.ipynb #3fed93a0
+#| exercise: "1, each layer gets what the one before returned"
 class Sequential(Module):
     "Layers, one after the other"
     def __init__(self,
@@ -260,6 +276,7 @@ class Sequential(Module):
         return Sequential(*self.layers[i]) if isinstance(i, slice) else self.layers[i]
 
 # %% ../nbs/01_module.ipynb #3a568e35
+#| exercise: "1, a line for each module inside, indented"
 @patch
 def extra_repr(self:Module) -> str: # As ni=3, nf=16
     "What tells this module from others of its class: its attributes that are numbers"
@@ -272,6 +289,7 @@ def __repr__(self:Module):
     return f'{type(self).__name__}({self.extra_repr()})' + lines.replace('\n', '\n  ')
 
 # %% ../nbs/01_module.ipynb #b2f134b0
+#| exercise: "1, four strided convolutions, a pool, a linear layer"
 def simple_cnn(n_out:int=10) -> Sequential:
     "The chapter's network for `n_out` classes: convolutions, a pool, a linear layer"
     return Sequential(
@@ -283,12 +301,14 @@ def simple_cnn(n_out:int=10) -> Sequential:
         Linear(128, n_out))              # (bs, n_out)
 
 # %% ../nbs/01_module.ipynb #fa6ffc36
+#| exercise: "1, the named state, detached"
 @patch
 def state_dict(self:Module) -> dict: # Name to tensor, in the parameters' memory
     "The value of each parameter, by name"
     return {k: x.detach() for k,x in self.named_state()}
 
 # %% ../nbs/01_module.ipynb #18ba2df1
+#| exercise: "2, check names and shapes before the first value is copied"
 @patch
 def load_state_dict(self:Module,
     state:dict, # As from state_dict

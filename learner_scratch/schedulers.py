@@ -19,6 +19,7 @@ from .support.hypers import (as_count, as_number, get_hyper, has_hyper,
 from .support.snapshot import remember, remember_training
 
 # %% ../nbs/05_schedulers.ipynb #cbb748cf
+#| exercise: "1, position 0 is the start, 1 the end; the cosine is level at both"
 class SchedLin:
     "A straight line from `start` to `end`"
     def __init__(self, start, end): store_attr()
@@ -30,6 +31,7 @@ class SchedCos(SchedLin):
         return self.end + (self.start-self.end)*(1+math.cos(math.pi*pos))/2
 
 # %% ../nbs/05_schedulers.ipynb #1596feca
+#| exercise: "1, batches done of all batches"
 @patch(as_prop=True)
 def pct_train(self:Learner) -> float: # In [0,1]
     "The share of this fit's training batches that came before this batch"
@@ -37,6 +39,7 @@ def pct_train(self:Learner) -> float: # In [0,1]
     return (self.epoch*n + (self.num if self.training else n))/(self.n_epochs*n)
 
 # %% ../nbs/05_schedulers.ipynb #452901ce
+#| exercise: "2, up for the first part, down for the rest"
 class OneCycle(Callback):
     "Learning rate from `base_lr/div_start` to `base_lr`, then to `base_lr/div_final`"
     order,fit_only = 10,True
@@ -62,6 +65,7 @@ class OneCycle(Callback):
         return self.up_down(pct, lr/self.div_start, lr, lr/self.div_final)
 
 # %% ../nbs/05_schedulers.ipynb #d2403ed0
+#| exercise: "2, the rate is set before each training batch"
 @patch
 def before_fit(self:OneCycle):
     opt,self.lrs,self.peak = self.opt,[],lr_range(self.base_lr, n_parts(self.opt))
@@ -76,6 +80,7 @@ def before_batch(self:OneCycle):
     self.lrs.append(get_hyper(opt))
 
 # %% ../nbs/05_schedulers.ipynb #faac9979
+#| exercise: "3, the rate grows by a factor, and everything is put back at the end"
 class LRFinder(Callback):
     "Raise the learning rate after each step until the loss explodes, then undo it all"
     order = -100     # begins first, ends last
@@ -101,6 +106,7 @@ class LRFinder(Callback):
         if not self.training: raise CancelEpochException()
 
 # %% ../nbs/05_schedulers.ipynb #80715b5c
+#| exercise: "2, stop when the loss has exploded, or the rate has reached its end"
 @patch
 def after_loss(self:LRFinder):
     losses = [*self.losses, loss := self.loss.item()]
@@ -117,6 +123,7 @@ def after_step(self:LRFinder):
     if self.lr_now>self.end_lr: raise CancelFitException()
 
 # %% ../nbs/05_schedulers.ipynb #966eeb45
+#| exercise: "2, the longest stretch in which the loss falls; a point in it"
 def valley(
     lrs:list, # Rising learning rates
     losses:list, # The loss at each
@@ -130,6 +137,7 @@ def valley(
     return lrs[best[2*len(best)//3]]
 
 # %% ../nbs/05_schedulers.ipynb #d9b35732
+#| exercise: "2, a run with the finder, and nothing is left of it"
 @patch
 def lr_find(self:Learner,
     start_lr:float=1e-6, # The first learning rate
@@ -161,6 +169,7 @@ def plot(self:LRFinder, marks:dict=None, ax=None, skip_end:int=5):
     return plot_rates(self.lrs, self.losses, marks, ax, skip_end)
 
 # %% ../nbs/05_schedulers.ipynb #d446ec1d
+#| exercise: "1, one more callback for this fit"
 @patch
 def fit_one_cycle(self:Learner,
     n_epochs:int, # Times through the training set

@@ -232,8 +232,8 @@ def finish(self:Buckets,
         if by!=1: sums *= by
         for p,x,flag in zip(ps, sums.split(sizes), flags.tolist()):
             if not flag: p.grad = None
-            elif p.grad is None: p.grad = x.view_as(p).clone()
-            else: p.grad.copy_(x.view_as(p))
+            elif p.grad is None or p.grad.is_contiguous(): p.grad = x.view_as(p)
+            else: p.grad.copy_(x.view_as(p))     # channels last
     self.clear()
 
 # %% ../../nbs/scale/distributed.ipynb #5299ec0e
