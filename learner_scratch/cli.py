@@ -363,8 +363,8 @@ def resumed_options(
     if (run/'settings.json').is_file():
         if len(read_rows(run/'history.csv'))==read_settings(run)['epochs']: return None
     if not (run/'run.json').is_file():
-        raise ValueError(f'{run} has no run.json: nothing was kept to go on with, or it '
-                         'is no folder of scratch_train')
+        raise ValueError(f'{run} has no run.json: nothing was kept to go on with, or '
+                         'it is no folder of scratch_train')
     options = json.loads((run/'run.json').read_text('utf-8'))
     free = {k: given[k] for k in ('workers', 'skip') if given[k]}
     odd = [k for k,v in given.items()
@@ -558,7 +558,8 @@ def run_learner(
         raise ValueError(f'{run} has no run.json: train it with --trace')
     o = json.loads((Path(run)/'run.json').read_text('utf-8'))
     changes = {k: o[k] for k in ('epochs', 'lr', 'bs', 'schedule', 'arch')}
-    recipe = pick_recipe(o['recipe'], o['data'], **changes, compile=o['compile'] or None)
+    changes['compile'] = o['compile'] or None
+    recipe = pick_recipe(o['recipe'], o['data'], **changes)
     dls = open_data(o['data'], size=o['size'], bs=recipe.bs, n_workers=n_workers,
                     on_error='skip' if o['skip'] else 'raise')
     set_seed(o['seed'])
@@ -572,7 +573,7 @@ def differences(
     "Options, facts and results, where the runs differ"
     for o in runs:
         if not (o/'settings.json').is_file(): raise FileNotFoundError(
-            f'{o} has no settings.json: it is no run, or not over: scratch_train --resume')
+            f'{o} has no settings.json: it is no run, or not over (--resume)')
     sets = [read_settings(o) for o in runs]
     for o in sets: o |= {f'{k}': v for k,v in o.pop('environment', {}).items()}
     lasts = [read_rows(o/'history.csv')[-1] for o in runs]

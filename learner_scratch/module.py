@@ -276,7 +276,6 @@ class Sequential(Module):
         return Sequential(*self.layers[i]) if isinstance(i, slice) else self.layers[i]
 
 # %% ../nbs/01_module.ipynb #3a568e35
-#| exercise: "1, a line for each module inside, indented"
 @patch
 def extra_repr(self:Module) -> str: # As ni=3, nf=16
     "What tells this module from others of its class: its attributes that are numbers"

@@ -24,7 +24,7 @@ from ..support.random import get_random_states, mix, set_random_states
 from ..support.snapshot import model_tensors
 from ..support.trees import n_items, tree_map
 from ..train.accumulation import GradientAccumulation
-from ..use.checkpoints import CheckpointCallback, newest_checkpoint     # and state_dict
+from ..use.checkpoints import CheckpointCallback, newest_checkpoint
 from ..watch.metrics import ConfusionMatrix
 
 # %% ../../nbs/scale/distributed.ipynb #8cab43eb
@@ -183,7 +183,9 @@ class Buckets:
         "Backward has completed the gradient of `p`"
         self.n_ready[self.places[id(p)]] += 1
         wanted = list(map(len, self.buckets))
-        while (i := len(self.sent))<len(wanted) and self.n_ready[i]==wanted[i]: self.send()
+        while len(self.sent)<len(wanted):
+            if self.n_ready[len(self.sent)]<wanted[len(self.sent)]: return
+            self.send()
 
     def close(self):
         "Take the hooks away"
@@ -263,7 +265,8 @@ class SyncBatchNorm(BatchNorm):
         "Mean first, then variance"
         if not self.training: return super().normalise(x)
         axes = [0, *range(2, x.ndim)]
-        def over_ranks(x, n): return SumOverRanks.apply(torch.cat([x.sum(axes)*self.counts, n]))
+        def over_ranks(x, n):
+            return SumOverRanks.apply(torch.cat([x.sum(axes)*self.counts, n]))
         n = x.new_tensor([self.counts*x.numel()/self.nf])
         sums = over_ranks(x, n)
         n,mean = sums[-1].detach(),shaped(sums[:-1]/sums[-1], x)
@@ -384,7 +387,8 @@ def sharing(self:DistributedCB):
 def own_norms(self:DistributedCB) -> list:
     "Our batch normalisations; PyTorch's can't be replaced"
     modules = [m for _,m in self.model.named_modules()]
-    theirs = [type(m).__name__ for m in modules if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    theirs = [type(m).__name__ for m in modules if isinstance(m, kind)]
     if theirs: raise TypeError(f'sync_norms replaces our BatchNorm, this model has {theirs[0]}: '
                                'torch.nn.SyncBatchNorm.convert_sync_batchnorm(model), on a GPU')
     return [m for m in modules if type(m) is BatchNorm]
@@ -394,7 +398,8 @@ def own_norms(self:DistributedCB) -> list:
 @contextmanager
 def one_voice(self:DistributedCB):
     "A block in which rank 0 logs and writes, and the others agree"
-    logger,keeps = self.logger,[cb for cb in self.cbs if isinstance(cb, CheckpointCallback)]
+    keeps = [cb for cb in self.cbs if isinstance(cb, CheckpointCallback)]
+    logger = self.logger
     if self.group.rank: self.learner.logger = noop
     for cb in keeps:
         cb.writes,cb.agree = not self.group.rank,self.read_signs
@@ -500,7 +505,7 @@ def after_epoch(self:DistributedCB):
     for rec in [cb for cb in self.cbs if isinstance(cb, Recorder)]:
         rec.take_in()
         whole = merged(rec.means, self.group)
-        for o,all_have in zip(rec.means.metrics, whole.metrics): vars(o).update(vars(all_have))
+        for o,seen in zip(rec.means.metrics, whole.metrics): vars(o).update(vars(seen))
         rec.means.losses,rec.means.ns = whole.losses,whole.ns
         if self.training: rec.losses[-len(whole.losses):] = whole.losses
 
@@ -519,10 +524,12 @@ def state_dict(self:DistributedCB) -> dict: # The same in all ranks
     "What rank 0 doesn't know by itself"
     ps,total = list(self.model.parameters()),self.group.total
     waits = self.n_planned>0
-    def summed(p): return total(torch.zeros_like(p) if p.grad is None else p.grad.clone())
+    def summed(p):
+        return total(torch.zeros_like(p) if p.grad is None else p.grad.clone())
     recs = [cb for cb in self.cbs if isinstance(cb, Recorder) and cb.means]
     for o in recs: o.take_in()
-    return dict(random=self.group.gather(torch.get_rng_state()), n_planned=self.n_planned,
+    states = self.group.gather(torch.get_rng_state())
+    return dict(random=states, n_planned=self.n_planned,
                 n_local=int(total(torch.tensor(self.n_local))),
                 grads=[summed(p) for p in ps] if waits else None,
                 means=[merged(o.means, self.group).state_dict() for o in recs])

@@ -256,7 +256,8 @@ def load(self:Source,
     if not self.skipped: return
     some = '\n'.join(f'item {i}: {e}' for i,e in list(self.skipped.items())[:3])
     n_skipped = len(self.skipped)
-    if not n and not done: raise OSError(f'not one of {n_skipped} items could be read:\n{some}')
+    if not n and not done:
+        raise OSError(f'not one of {n_skipped} items could be read:\n{some}')
     message = f'{n_skipped} of {n+n_skipped} items were skipped:\n{some}'
     warnings.warn(message, stacklevel=3)
 

@@ -26,7 +26,6 @@ from ..research.mixup import Mixer
 from ..schedulers import OneCycle
 from ..support.hypers import as_count, as_number
 from ..support.measures import PassMeans
-from ..support.progress import say
 from ..support.random import get_random_states, set_random_states
 from ..train import optimizers     # brings state_dict
 from ..train.accumulation import GradientAccumulation
@@ -270,7 +269,7 @@ def run_facts(
     facts['frozen'] = [i for i,p in enumerate(learn.model.parameters())
                        if not p.requires_grad]
     for i,g in enumerate(learn.opt.param_groups):
-        facts |= {f'optimizer group {i}, {k}': v if isinstance(v, (int, float)) else repr(v)
+        facts |= {f'optimizer group {i}, {k}': repr(v) if isinstance(v, tuple) else v
                   for k,v in g.items() if isinstance(v, (int, float, str, tuple))}
     cbs = {k: cb for k,cb in named_cbs(learn).items()
            if not quiet & {o.__name__ for o in type(cb).__mro__}}
@@ -348,7 +347,8 @@ def code_sum(o):
     def text(code):
         inner = [text(c) if hasattr(c, 'co_code') else constant(c) for c in code.co_consts]
         return f'{code.co_code} {code.co_names} {inner}'
-    def defaults(f): return [o for o in f.__defaults__ or () if isinstance(o, (int, float, str, tuple))]
+    plain = int,float,str,tuple
+    def defaults(f): return [o for o in f.__defaults__ or () if isinstance(o, plain)]
     codes = [f'{text(f.__code__)} {defaults(f)}' for f in functions]
     return digest(' '.join(codes))
 
@@ -616,7 +616,7 @@ def stopping(self:CheckpointCallback):
         is_term = number==signal.SIGTERM
         self.signal = SystemExit(128+number) if is_term else KeyboardInterrupt()
         if self.asked>1: raise self.signal
-        say('stopping after this batch; once more: at once', sys.stderr)
+        self.learner.logger('stopping after this batch; once more: at once')
     old = {o: signal.signal(o, ask) for o in (signal.SIGINT, signal.SIGTERM)}
     try: yield
     finally:

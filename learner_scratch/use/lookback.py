@@ -189,19 +189,22 @@ def first_difference(
     for a,b in zip_longest(*([row for row in o if place_of(row)>=start] for o in runs)):
         if None in (a, b):
             row,which = (a, 'second') if b is None else (b, 'first')
-            return Difference(*place_of(row), 'before_batch', f'the {which} run ends here', odd)
+            ends = f'the {which} run ends here'
+            return Difference(*place_of(row), 'before_batch', ends, odd)
         for k,event in in_order_of_events.items():
             wrong = differing(a.get(k), b.get(k), heads[0].get(k, [k]))
             if wrong: return Difference(*place_of(a), event, wrong, odd)
     return Difference(facts=odd) if odd else None
 
-def place_of(row): return row['epoch'], row['batch']
+def place_of(row):
+    "Epoch and batch of a line"
+    return row['epoch'], row['batch']
 
 def opened(run):
     "The head and the lines of a trace"
     head,*rows = list(read_trace(run)) or [None]
     if rows: return head, rows
-    raise ValueError(f'the trace in {run} is empty: the run ended before its first batch')
+    raise ValueError(f'the trace in {run} is empty: it ended before its first batch')
 
 def differing(a, b, names):
     "The name of the first number that differs; None if none does"
@@ -291,7 +294,8 @@ def replayed(learn, replay, fit):
     "Run `fit` up to the stop of `replay`, which is returned; callbacks that write are left out"
     found = replay.nearest()
     if fit is None: fit = partial(learn.fit, found['run']['epochs'] if found else 1)
-    def writes(cb): return bool((quiet | {'SaveModelCallback'}) & {o.__name__ for o in type(cb).__mro__})
+    writers = quiet | {'SaveModelCallback'}
+    def writes(cb): return bool(writers & {o.__name__ for o in type(cb).__mro__})
     gone = [cb for cb in learn.cbs if writes(cb)]
     replay.left_out = {type(cb).__name__ for cb in gone}
     with learn.removed_cbs(gone), learn.no_logging(): fit(cbs=replay)
