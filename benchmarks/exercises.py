@@ -13,7 +13,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('pages', nargs='*')
     parser.add_argument('--mutants', type=int, default=24)
-    parser.add_argument('--save', action='store_true', help='write exercises.json')
+    parser.add_argument('--save', action='store_true', help='write exercises.json; pages that were not run keep their rows')
     args = parser.parse_args()
     os.environ.update(NO_BAR='1', MPLBACKEND='Agg', OMP_NUM_THREADS='1')
     os.chdir(here.parents[1])
@@ -37,7 +37,10 @@ def main():
     for o in bad: print(o)
     if args.save:
         from machine import facts
-        here.with_suffix('.json').write_text(json.dumps(dict(rows=rows, machine=facts()), indent=1)+'\n')
+        path = here.with_suffix('.json')
+        kept = [o for o in json.loads(path.read_text())['rows'] if o['page'] not in (args.pages or pages)] if path.exists() else []
+        rows = sorted(kept+rows, key=lambda o: o['page'])
+        path.write_text(json.dumps(dict(rows=rows, machine=facts()), indent=1)+'\n')
     raise SystemExit(bool(bad))
 
 if __name__=='__main__': main()
