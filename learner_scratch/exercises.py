@@ -7,7 +7,7 @@ __all__ = ['pages', 'mark', 'words', 'operators', 'comparisons', 'Exercise', 'fu
            'exercises_of', 'blank', 'graders', 'is_run', 'student_notebook', 'Grade', 'try_answer', 'run_cell',
            'run_tests', 'explained', 'first_wrong', 'on_page', 'both_ways', 'Slips', 'forgets', 'visit_function',
            'mutants', 'check_notebook', 'scratch_book', 'write_exercises', 'say_grades', 'say_solution', 'clean',
-           'core', 'write_core', 'as_html']
+           'bare', 'core', 'write_core', 'as_html']
 
 # %% ../nbs/exercises.ipynb #835f349a
 import ast, json, linecache, os, random, re, select, signal, sys, textwrap, time, types, warnings
@@ -249,6 +249,11 @@ class Slips(ast.NodeTransformer):
         if self.n==-1: self.said = what
         return self.n==-1
 
+    def visit_Module(self, o):
+        "Only what an answer has to hold: the bodies of functions"
+        for name,f in functions(o): self.visit(f)
+        return o
+
     def visit_BinOp(self, o):
         "Another operator"
         self.generic_visit(o)
@@ -327,7 +332,7 @@ def mutants(
     for n in range(1000):
         slip = Slips(n)
         tree = slip.visit(ast.parse(source))
-        if slip.said is None: break
+        if slip.said is None: break     # there are no more
         text = ast.unparse(ast.fix_missing_locations(tree))
         if text!=plain: found.append((slip.said, f'{directives}\n{text}'))
     random.Random(seed).shuffle(found)
@@ -400,14 +405,34 @@ def clean(source):
     return '\n'.join(l for l in source.splitlines() if not l.startswith('#|')).strip()
 
 # %% ../nbs/exercises.ipynb #ea3b7b31
+def bare(
+    code:str, # Python
+) -> str: # Fewer lines
+    "Code without imports, docstrings and what stands behind parameters"
+    lines,drop = code.splitlines(),set()
+    for o in ast.walk(ast.parse(code)):
+        if isinstance(o, (ast.Import, ast.ImportFrom)): drop |= set(range(o.lineno, o.end_lineno+1))
+        if not isinstance(o, (ast.FunctionDef, ast.ClassDef)): continue
+        first = o.body[0]
+        if ast.get_docstring(o) and first.lineno>o.lineno and o.body[1:]:
+            drop |= set(range(first.lineno, first.end_lineno+1))
+        if isinstance(o, ast.FunctionDef) and first.lineno>o.lineno+1:     # a long signature
+            args,back = ast.unparse(o.args),f' -> {ast.unparse(o.returns)}' if o.returns else ''
+            lines[o.lineno-1] = f'{" "*o.col_offset}def {o.name}({args}){back}:'
+            if ')' in lines[first.lineno-1][:first.col_offset]:     # ): return x
+                text = lines[first.lineno-1].encode()[first.col_offset:].decode()
+                lines[first.lineno-1] = ' '*(o.col_offset+4) + text
+            drop |= set(range(o.lineno+1, first.lineno))
+    kept = [l for i,l in enumerate(lines, 1) if i not in drop]
+    return re.sub(r'\n{2,}', '\n\n', '\n'.join(kept)).strip()
+
 def core() -> str: # Python
-    "The spine's exported code, without docments"
+    "The spine's exported code, bare"
     parts = []
     for page in pages:
         cells = [s for kind,s in read_cells(page) if kind=='code']
         shown = [clean(s) for s in cells if flags(s) & {'export', 'exports'}]
-        code = '\n'.join(shown)
-        parts.append(f'# ---- {page}\n\n{ast.unparse(ast.parse(code))}')
+        parts.append(f'# ---- {page}\n\n' + bare('\n\n'.join(shown)))
     return '\n\n'.join(parts) + '\n'
 
 def write_core(name, out, level):
