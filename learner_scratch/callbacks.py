@@ -76,7 +76,6 @@ class Recorder(Callback):
         "Forget the last fit"
         self.history,self.lrs,self.moms,self.losses,self.iters = [],[],[],[],[]
         self.row,self.table,self.new_row,self.means = {},None,None,None
-        self.measured,self.is_whole,self.start = set(),False,0.
 
     def before_fit(self):
         self.clear()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Group', 'start_group', 'leave_group', 'shared_store', 'ShardSampler', 'Buckets', 'in_buckets', 'SumOverRanks',
-           'SyncBatchNorm', 'shaped', 'merged', 'with_state', 'DistributedCB']
+           'SyncBatchNorm', 'shaped', 'merged', 'no_merge', 'with_state', 'DistributedCB']
 
 # %% ../../nbs/scale/distributed.ipynb #cd68a7b3
 import atexit, os, sys, time
@@ -18,8 +18,8 @@ from ..callbacks import Callback, Recorder
 from ..data import DataLoader, Sampler
 from ..learner import Learner
 from ..research.batchnorm import BatchNorm
-from ..support.measures import AvgMetric, PassMeans
-from ..support.progress import say
+from ..support.measures import AvgMetric, PassMeans, as_metrics
+from ..support.progress import n_batches, say
 from ..support.random import get_random_states, mix, set_random_states
 from ..support.snapshot import model_tensors
 from ..support.trees import n_items, tree_map
@@ -313,10 +313,13 @@ def merged(
                     for o in zip(ns, losses)]
     whole.metrics = [copy(o) for o in means.metrics]
     for i,o in enumerate(whole.metrics):
-        if not hasattr(o, 'merge'): raise TypeError(
-            f'{type(o).__name__} has no merge(others): a rank sees only its own items')
+        if not hasattr(o, 'merge'): raise TypeError(no_merge(o))
         o.merge([with_state(o, state['metrics'][i]) for state in states])
     return whole
+
+def no_merge(metric):
+    "What is wrong with a metric that can't be summed"
+    return f'{type(metric).__name__} has no merge(others): a rank sees only its own items'
 
 def with_state(metric, state):
     "A copy of `metric` that has seen what `state` has"
@@ -341,7 +344,7 @@ class DistributedCB(Callback):
         self.group = start_group(timeout)
         self.group.place = self.where
         self.n_local,self.n_planned,self.is_copy,self.wanted = 0,0,False,None
-        self.buckets,self.signs = None,(False, False)
+        self.buckets,self.signs,self.own_random = None,(False, False),None
 
     def around_fit(self):
         gone = [cb for cb in self.learner.cbs if self.group.rank
@@ -421,7 +424,7 @@ def read_signs(self:DistributedCB):
     self.signs = asked,False
     return asked,late
 
-# %% ../../nbs/scale/distributed.ipynb #90572c64
+# %% ../../nbs/scale/distributed.ipynb #1ff597cf
 @patch
 def before_fit(self:DistributedCB):
     self.n_local,self.n_planned,self.is_copy,self.wanted = 0,0,False,None
@@ -430,23 +433,43 @@ def before_fit(self:DistributedCB):
     if self.group.world>1: self.buckets = Buckets(
         self.model.parameters(), self.bucket_mb*2**20, self.extra,
         self.overlap and not accumulates)
+    self.check_alike()
     seed = int(self.group.agree(torch.get_rng_state()).long().sum())
     self.seed = int(mix(torch.tensor(seed+self.group.rank)))
     if self.group.rank: torch.manual_seed(self.seed)
 
 @patch
+def check_alike(self:DistributedCB):
+    "Raise an error if the ranks would train differently, or a metric can't be summed"
+    mine = {'learning rates': [g['lr'] for g in self.opt.param_groups],
+            'batches of an epoch': n_batches(self.dls.train)}
+    for k,found in zip(mine, zip(*(o.values() for o in self.group.gather(mine)))):
+        if any(o!=found[0] for o in found): raise ValueError(
+            f'the ranks have different {k}: {list(found)}; start_group().agree(x) gives '
+            "all of them rank 0's x, such as the rate that lr_find has found")
+    for rec in [cb for cb in self.cbs if isinstance(cb, Recorder) and self.group.world>1]:
+        for o in as_metrics(self.metrics if rec.own is None else rec.own):
+            if not hasattr(o, 'merge'): raise TypeError(no_merge(o))
+
+@patch
 def n_whole(self:DistributedCB) -> int:
     "Items of the whole batch"
-    sampler = getattr(self.dl, 'sampler', None)
-    if isinstance(sampler, ShardSampler): return sampler.sizes[sampler.n_done-1]
-    return self.n_foreign
+    if not self.is_sharded(): return self.n_foreign
+    return self.dl.sampler.sizes[self.dl.sampler.n_done-1]
+
+@patch
+def is_sharded(self:DistributedCB) -> bool:
+    "Is the loader ours, so that it makes only this rank's share?"
+    return isinstance(getattr(self.dl, 'sampler', None), ShardSampler)
 
 # %% ../../nbs/scale/distributed.ipynb #2b7e9610
 @patch
 def before_batch(self:DistributedCB):
+    if self.own_random is not None: torch.set_rng_state(self.own_random)
+    self.own_random = None
     if self.wanted: self.go_on()
     rank,world = self.group.rank,self.group.world
-    if not isinstance(getattr(self.dl, 'sampler', None), ShardSampler):
+    if not self.is_sharded():
         self.n_foreign,n = n_items(self.batch),n_items(self.batch)
         rows = slice(rank, None, world) if rank<n else slice(0, 1)
         self.learner.batch = tree_map(lambda x: x[rows], self.batch)
@@ -496,6 +519,10 @@ def after_cancel_step(self:DistributedCB):
 def before_epoch(self:DistributedCB):
     # a state from between two epochs has no sums of this one
     if self.wanted: self.wanted = dict(random=self.wanted['random'])
+    # a loader that isn't ours draws its order now, from rank 0's random numbers
+    self.own_random = torch.get_rng_state() if self.group.rank and not self.is_sharded() else None
+    if not self.is_sharded():
+        torch.set_rng_state(self.group.agree(torch.get_rng_state()))
     # validation with rank 0's statistics
     buffers = [x for x in self.tensors() if not x.requires_grad]
     if not self.training: self.group.broadcast(buffers)

@@ -29,7 +29,8 @@ def step_seconds(
     hidden:float=2/3, # Share of the computation that messages can hide behind
 ) -> float: # Seconds
     "The time of a step, with messages behind backward as far as they fit"
-    sizes = [bucket]*int(n_bytes//bucket) + [n_bytes%bucket]
+    full,rest = divmod(n_bytes, bucket)
+    sizes = [bucket]*int(full) + [rest]*(rest>0)
     each = [ring_seconds(o, n, latency, bandwidth) for o in sizes]
     early,last = sum(each[:-1]),each[-1]
     return compute + last + max(0., early-hidden*compute)

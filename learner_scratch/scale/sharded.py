@@ -52,9 +52,10 @@ class ShardOptimizer(Callback):
 @patch
 def share(self:ShardOptimizer):
     "Leave the optimizer the parameters of this rank"
-    if any(isinstance(cb, CheckpointCallback) for cb in self.cbs):
-        raise TypeError('a checkpoint would hold one share of the optimizer: '
-                        'ShardOptimizer and CheckpointCallback exclude each other')
+    keeps = [cb for cb in self.cbs if isinstance(cb, CheckpointCallback)
+             or getattr(cb, 'with_opt', False)]
+    if keeps: raise TypeError(f'{type(keeps[0]).__name__} would write one share of the '
+                              'optimizer: it excludes ShardOptimizer')
     if not any(isinstance(cb, DistributedCB) for cb in self.cbs):
         raise TypeError('ShardOptimizer shares among ranks: learn.distributed() first')
     groups = self.opt.param_groups

@@ -58,6 +58,7 @@ recorded = 'lrs', 'moms', 'losses', 'iters', 'row', 'measured', 'is_whole'
 def state_dict(self:Recorder) -> dict: # Of lists and numbers
     "The rows so far, and the sums of this epoch"
     self.take_in()
+    if not self.row: self.start_row()     # before the first epoch
     state = {k: getattr(self, k) for k in recorded}
     keys = list(self.history[0]) if self.history else []
     state['history'] = {k: [row[k] for row in self.history] for k in keys}     # columns
