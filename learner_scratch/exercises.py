@@ -234,12 +234,14 @@ def on_page(
     finally: os.chdir(was)
 
 # %% ../nbs/exercises.ipynb #dfa06e4a
-def both_ways(*pairs): return {a: b for o in pairs for a,b in (o, o[::-1])}
+def both_ways(*pairs):
+    "A dict of pairs, in both directions"
+    return {a: b for o in pairs for a,b in (o, o[::-1])}
 
 words = both_ways(('sum', 'mean'), ('amax', 'amin'), ('max', 'min'), ('exp', 'log'))
 operators = both_ways((ast.Add, ast.Sub), (ast.Mult, ast.Div)) | {ast.FloorDiv: ast.Mult}
-comparisons = both_ways((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot),
-                        (ast.In, ast.NotIn))
+comparisons = both_ways((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq),
+                        (ast.Is, ast.IsNot), (ast.In, ast.NotIn))
 
 # %% ../nbs/exercises.ipynb #c82f5b1b
 class Slips(ast.NodeTransformer):
@@ -419,13 +421,15 @@ def bare(
     "Code without imports, docstrings and what stands behind parameters"
     lines,drop = code.splitlines(),set()
     for o in ast.walk(ast.parse(code)):
-        if isinstance(o, (ast.Import, ast.ImportFrom)): drop |= set(range(o.lineno, o.end_lineno+1))
+        is_import = isinstance(o, (ast.Import, ast.ImportFrom))
+        if is_import: drop |= set(range(o.lineno, o.end_lineno+1))
         if not isinstance(o, (ast.FunctionDef, ast.ClassDef)): continue
-        first = o.body[0]
+        first,is_function = o.body[0],isinstance(o, ast.FunctionDef)
         if ast.get_docstring(o) and first.lineno>o.lineno and o.body[1:]:
             drop |= set(range(first.lineno, first.end_lineno+1))
-        if isinstance(o, ast.FunctionDef) and first.lineno>o.lineno+1:     # a long signature
-            args,back = ast.unparse(o.args),f' -> {ast.unparse(o.returns)}' if o.returns else ''
+        if is_function and first.lineno>o.lineno+1:     # a long signature
+            args = ast.unparse(o.args)
+            back = f' -> {ast.unparse(o.returns)}' if o.returns else ''
             lines[o.lineno-1] = f'{" "*o.col_offset}def {o.name}({args}){back}:'
             if ')' in lines[first.lineno-1][:first.col_offset]:     # ): return x
                 text = lines[first.lineno-1].encode()[first.col_offset:].decode()

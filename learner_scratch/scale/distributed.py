@@ -319,7 +319,8 @@ def merged(
 
 def no_merge(metric):
     "What is wrong with a metric that can't be summed"
-    return f'{type(metric).__name__} has no merge(others): a rank sees only its own items'
+    kind = type(metric).__name__
+    return f'{kind} has no merge(others): a rank sees only its own items'
 
 def with_state(metric, state):
     "A copy of `metric` that has seen what `state` has"
@@ -445,9 +446,10 @@ def check_alike(self:DistributedCB):
             'batches of an epoch': n_batches(self.dls.train)}
     for k,found in zip(mine, zip(*(o.values() for o in self.group.gather(mine)))):
         if any(o!=found[0] for o in found): raise ValueError(
-            f'the ranks have different {k}: {list(found)}; start_group().agree(x) gives '
-            "all of them rank 0's x, such as the rate that lr_find has found")
-    for rec in [cb for cb in self.cbs if isinstance(cb, Recorder) and self.group.world>1]:
+            f'the ranks have different {k}: {list(found)}; start_group().agree(x) '
+            "gives all of them rank 0's x, such as the rate that lr_find has found")
+    for rec in [cb for cb in self.cbs if isinstance(cb, Recorder)]:
+        if self.group.world==1: return
         for o in as_metrics(self.metrics if rec.own is None else rec.own):
             if not hasattr(o, 'merge'): raise TypeError(no_merge(o))
 
@@ -520,8 +522,8 @@ def before_epoch(self:DistributedCB):
     # a state from between two epochs has no sums of this one
     if self.wanted: self.wanted = dict(random=self.wanted['random'])
     # a loader that isn't ours draws its order now, from rank 0's random numbers
-    self.own_random = torch.get_rng_state() if self.group.rank and not self.is_sharded() else None
     if not self.is_sharded():
+        self.own_random = torch.get_rng_state() if self.group.rank else None
         torch.set_rng_state(self.group.agree(torch.get_rng_state()))
     # validation with rank 0's statistics
     buffers = [x for x in self.tensors() if not x.requires_grad]
