@@ -88,11 +88,11 @@ def blank(
         if first is None: continue
         decorators = getattr(first, 'decorator_list', [])
         begin = min([first.lineno, *(o.lineno for o in decorators)])
-        gaps.append((begin, last.end_lineno, first.col_offset, begin==f.lineno, name))
-    for begin,end,indent,is_one_line,name in sorted(gaps, reverse=True):
+        gaps.append((begin, last.end_lineno, first.col_offset, name))
+    for begin,end,indent,name in sorted(gaps, reverse=True):
         task = f"raise NotImplementedError('write {name}')"
-        if is_one_line:     # def f(x): return x
-            lines[begin-1:end] = [lines[begin-1][:indent]+task]
+        head = lines[begin-1].encode()[:indent].decode()
+        if head.strip(): lines[begin-1:end] = [head+task]     # def f(x): return x
         else: lines[begin-1:end] = [' '*indent+task]
     return '\n'.join(lines)
 
