@@ -40,7 +40,7 @@ def training(folder, fault, n_epochs=2):
     cbs = [SetupLearnerCB(torch.Tensor.double, 'cpu'), GradientAccumulation(24)]
     if fault: cbs.append(Fails())
     learn = Learner(Sequential(Linear(2, 8), Linear(8, 2)).to(torch.float64), dls, cross_entropy, .1, cbs, partial(SGD, mom=.9), metrics=accuracy)
-    learn.distributed(timeout=10)
+    learn.distributed(timeout=10 if fault.get('kind')=='stop' else 120)     # it bounds the connecting, too
     if 'restart' in fault: learn.add_cb(CheckpointCallback(Path(folder)/'run', every_n_batches=3, resume=True, strict=False))
     with learn.no_logging(): learn.fit(n_epochs)
     dls.close()
@@ -134,7 +134,7 @@ def restarts(short):
             folder = tmp/name.replace(' ', '_').replace(',', '')
             folder.mkdir()
             fault = dict(kind='kill', epoch=epoch, restart=True)
-            done = launch(n, 'training', folder, fault, restarts=2 if then==n else 0)
+            done = launch(n, 'training', folder, fault, restarts=3 if then==n else 0)
             if then!=n: done = launch(then, 'training', folder, dict(kind='none', epoch=9, restart=True))
             if done.returncode: raise SystemExit(done.stderr[-3000:])
             apart = max(abs(a-b) for a,b in zip(result('whole'), result(folder.name), strict=True))
